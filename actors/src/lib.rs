@@ -1,0 +1,1 @@
+//! The actors: order, registry, router, pollers, journal, webhook sender, guardians.

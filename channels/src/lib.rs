@@ -1,0 +1,1 @@
+//! The payment channels: wire types, signing, verification, status parsing.

@@ -1,0 +1,1 @@
+//! Keys and signature primitives that the channels and the sandbox share.

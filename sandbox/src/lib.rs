@@ -1,0 +1,1 @@
+//! The channels as local HTTP servers, wire-compatible, with faults on command.

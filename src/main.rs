@@ -1,0 +1,2 @@
+//! Rushpay's front door.
+fn main() {}

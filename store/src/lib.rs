@@ -1,0 +1,1 @@
+//! Durable memory: tables, queries, group commit, and the cache.
