@@ -1,0 +1,296 @@
+//! What a channel's calls looked like over the last seconds.
+//!
+//! One histogram and three counters per second, a fixed size each; old seconds fall away. A call counts in
+//! the second it *began*, so a slow call and a fast one of the same moment leave together, and a window that
+//! was cleared ignores the late answers to calls from before. Time may be any clock that does not step;
+//! after a step back the seconds from the future are dropped. Nothing here can fail.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::histogram::Histogram;
+use crate::{Timestamp, tuning::Tuning};
+
+/// The longest `window_s`: seconds beyond it are never kept.
+const SLICES_MAX: usize = 121;
+/// The backlog rule looks at this much time, in steps.
+const LATELY: Duration = Duration::from_secs(1);
+const LATELY_STEPS: i64 = 10;
+
+/// How a call ended, as far as it tells about the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The channel answered, whatever it said.
+    Answered,
+    /// 5xx, a broken answer, or silence until the deadline.
+    Error,
+    /// The channel refused for a reason of the payer's (no balance, wrong password). Counted nowhere: it
+    /// speaks neither for the channel (a refusal may skip the work) nor against it.
+    PayerFault,
+}
+
+/// What the window says at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WindowStats {
+    /// Calls that count: answered, failed, or waiting for longer than the threshold.
+    pub samples: u32,
+    /// The latency quantile over all of them, in ms; 0 without any.
+    pub quantile_ms: u64,
+    /// Calls that failed.
+    pub errors: u32,
+    /// Calls slower than the threshold, including those that still wait.
+    pub slow: u32,
+    /// Calls that have been waiting for longer than the threshold and still wait.
+    pub overdue: u32,
+    /// Calls the channel answered within the last second, however fast.
+    pub answered_lately: u32,
+}
+
+impl WindowStats {
+    /// The share of calls that failed, 0 to 1.
+    #[must_use]
+    pub fn error_share(&self) -> f64 {
+        f64::from(self.errors) / f64::from(self.samples.max(1))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Slice {
+    second: i64,
+    latencies: Histogram,
+    errors: u32,
+}
+
+/// The sliding window of one channel.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    /// By second, oldest first, no second twice.
+    slices: VecDeque<Slice>,
+    /// Calls that began before this are ignored.
+    floor: Option<Timestamp>,
+    /// Answers in steps of a tenth of a second: (step, count), a ring by step.
+    lately: [(i64, u32); 10],
+}
+
+impl Window {
+    /// An empty window.
+    #[must_use]
+    pub fn new() -> Window {
+        Window::default()
+    }
+
+    /// Forgets everything, and ignores calls that began before `now` whenever they end.
+    pub fn clear(&mut self, now: Timestamp) {
+        *self = Window { floor: Some(now), ..Window::default() };
+    }
+
+    /// Takes in a call that ended at `now` after `latency_ms`.
+    pub fn record(&mut self, now: Timestamp, latency_ms: u64, outcome: Outcome) {
+        let began = now.minus(Duration::from_millis(latency_ms));
+        if outcome == Outcome::PayerFault || self.floor.is_some_and(|floor| began < floor) {
+            return;
+        }
+        if outcome == Outcome::Answered {
+            self.count_lately(now);
+        }
+        let Some(slice) = self.slice(began.secs()) else {
+            return; // older than everything kept
+        };
+        slice.latencies.add(latency_ms);
+        if outcome == Outcome::Error {
+            slice.errors = slice.errors.saturating_add(1);
+        }
+    }
+
+    /// Lets go of seconds that left the window (and of those a clock that stepped back left in the future).
+    pub fn forget_old(&mut self, now: Timestamp, tuning: &Tuning) {
+        let (first, last) = bounds(now, tuning);
+        self.slices.retain(|s| s.second >= first && s.second <= last.saturating_add(1));
+    }
+
+    /// What the window says at `now`. `in_flight_ages` are the ages in ms of the calls without an answer.
+    ///
+    /// An unanswered call will take at least its age, and that is all it says. While the age is below the
+    /// threshold that is nothing: a call of 5 ms may yet take 5 s, and counting it as 5 ms would make every
+    /// busy channel look fast just when its answers stop. So it is left out. Once the age is above the
+    /// threshold the call is slow whatever comes, and it counts at its age, before its answer does.
+    #[must_use]
+    pub fn stats(
+        &self,
+        now: Timestamp,
+        in_flight_ages: impl IntoIterator<Item = u64>,
+        tuning: &Tuning,
+    ) -> WindowStats {
+        let (first, last) = bounds(now, tuning);
+        let mut all = Histogram::new();
+        let mut errors = 0_u32;
+        for slice in self.slices.iter().filter(|s| s.second >= first && s.second <= last) {
+            all.merge(&slice.latencies);
+            errors = errors.saturating_add(slice.errors);
+        }
+        // A call from before the floor says nothing about the time since.
+        let since_floor = self.floor.map_or(u128::MAX, |floor| now.since(floor).as_millis());
+        let mut overdue = 0_u32;
+        for age in in_flight_ages {
+            if age > tuning.latency_threshold_ms && u128::from(age) <= since_floor {
+                all.add(age);
+                overdue = overdue.saturating_add(1);
+            }
+        }
+        let answered_lately = self.answered_lately(now);
+        WindowStats {
+            samples: all.total(),
+            quantile_ms: all.quantile(tuning.quantile),
+            errors,
+            slow: all.above(tuning.latency_threshold_ms),
+            overdue,
+            answered_lately,
+        }
+    }
+
+    fn slice(&mut self, second: i64) -> Option<&mut Slice> {
+        // Nearly every call began in one of the last few seconds: look from the newest.
+        let newer = self.slices.iter().rev().take_while(|s| s.second > second).count();
+        let place = self.slices.len().saturating_sub(newer);
+        let here = place.checked_sub(1).filter(|p| self.slices.get(*p).is_some_and(|s| s.second == second));
+        if let Some(place) = here {
+            return self.slices.get_mut(place);
+        }
+        if self.slices.len() >= SLICES_MAX {
+            if place == 0 {
+                return None;
+            }
+            self.slices.pop_front();
+            return self.slice(second);
+        }
+        self.slices.insert(place, Slice { second, latencies: Histogram::new(), errors: 0 });
+        self.slices.get_mut(place)
+    }
+
+    fn count_lately(&mut self, now: Timestamp) {
+        let step = step(now);
+        let place = usize::try_from(step.rem_euclid(LATELY_STEPS)).unwrap_or_default();
+        if let Some(slot) = self.lately.get_mut(place) {
+            *slot = if slot.0 == step { (step, slot.1.saturating_add(1)) } else { (step, 1) };
+        }
+    }
+
+    fn answered_lately(&self, now: Timestamp) -> u32 {
+        let now = step(now);
+        let fresh = |at: i64| at <= now && now.saturating_sub(at) < LATELY_STEPS;
+        self.lately.iter().filter(|(at, _)| fresh(*at)).fold(0, |sum, (_, n)| sum.saturating_add(*n))
+    }
+}
+
+fn step(now: Timestamp) -> i64 {
+    let width = i64::try_from(LATELY.as_micros()).unwrap_or(i64::MAX) / LATELY_STEPS;
+    now.micros().div_euclid(width)
+}
+
+/// The first and the last second of the window.
+fn bounds(now: Timestamp, tuning: &Tuning) -> (i64, i64) {
+    let width = i64::try_from(tuning.window_s).unwrap_or(i64::MAX);
+    (now.secs().saturating_sub(width.saturating_sub(1)), now.secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn at(ms: u64) -> Timestamp {
+        START.plus(Duration::from_millis(ms))
+    }
+
+    fn fast(window: &mut Window, from_ms: u64, to_ms: u64, every_ms: usize) {
+        for ms in (from_ms..to_ms).step_by(every_ms) {
+            window.record(at(ms), 100, Outcome::Answered);
+        }
+    }
+
+    #[test]
+    fn fresh_calls_in_flight_never_make_a_channel_look_faster() {
+        let tuning = Tuning::default();
+        let mut window = Window::new();
+        for n in 0..30 {
+            window.record(at(n * 10), 1_200, Outcome::Answered);
+        }
+        let without = window.stats(at(300), [], &tuning);
+        let with = window.stats(at(300), (0..500).map(|n| n % 800), &tuning);
+        assert_eq!(without, with, "five hundred calls younger than the threshold say nothing");
+        assert!(with.quantile_ms > 1_100);
+    }
+
+    #[test]
+    fn calls_that_wait_past_the_threshold_count_before_they_are_answered() {
+        let tuning = Tuning::default();
+        let mut window = Window::new();
+        fast(&mut window, 0, 5_000, 10);
+        let healthy = window.stats(at(5_000), [], &tuning);
+        assert_eq!((healthy.samples, healthy.slow, healthy.overdue), (500, 0, 0));
+        assert!(healthy.quantile_ms.abs_diff(100) <= 5);
+        // A backlog of 60 against 500 fast answers: more than a tenth, so p90 is the backlog's age.
+        let backlog = window.stats(at(5_900), (0..60).map(|n| 801 + n), &tuning);
+        assert_eq!((backlog.samples, backlog.slow, backlog.overdue), (560, 60, 60));
+        assert!(backlog.quantile_ms > 800, "{backlog:?}");
+    }
+
+    #[test]
+    fn seconds_leave_the_window_and_memory_stays_bounded() {
+        let tuning = Tuning::default();
+        let mut window = Window::new();
+        fast(&mut window, 0, 600_000, 100);
+        assert!(window.slices.len() <= SLICES_MAX);
+        window.forget_old(at(600_000), &tuning);
+        assert!(window.slices.len() <= 11);
+        let stats = window.stats(at(600_000), [], &tuning);
+        assert!((85..=100).contains(&stats.samples), "{stats:?}");
+        assert_eq!(window.stats(at(620_000), [], &tuning), WindowStats::default());
+    }
+
+    #[test]
+    fn payers_faults_are_not_held_against_the_channel_and_errors_are() {
+        let tuning = Tuning::default();
+        let mut window = Window::new();
+        window.record(at(100), 5_000, Outcome::PayerFault);
+        assert_eq!(window.stats(at(100), [], &tuning), WindowStats::default());
+        window.record(at(6_000), 5_000, Outcome::Error);
+        window.record(at(6_000), 50, Outcome::Answered);
+        let stats = window.stats(at(6_000), [], &tuning);
+        assert_eq!((stats.samples, stats.errors, stats.slow), (2, 1, 1));
+        assert!((stats.error_share() - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_cleared_window_ignores_answers_and_ages_of_calls_from_before() {
+        let tuning = Tuning::default();
+        let mut window = Window::new();
+        fast(&mut window, 0, 1_000, 10);
+        window.clear(at(3_000));
+        window.record(at(4_000), 2_000, Outcome::Answered);
+        assert_eq!(window.stats(at(4_000), [1_500, 3_999], &tuning), WindowStats::default());
+        window.record(at(4_100), 100, Outcome::Answered);
+        let stats = window.stats(at(4_100), [1_000], &tuning);
+        assert_eq!((stats.samples, stats.overdue), (2, 1));
+    }
+
+    #[test]
+    fn answers_of_the_last_second_are_counted_to_a_tenth() {
+        let tuning = Tuning::default();
+        let mut window = Window::new();
+        fast(&mut window, 0, 5_000, 20);
+        assert_eq!(window.stats(at(4_999), [], &tuning).answered_lately, 50);
+        assert_eq!(window.stats(at(5_500), [], &tuning).answered_lately, 20);
+        assert_eq!(window.stats(at(6_000), [], &tuning).answered_lately, 0);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_does_no_lasting_harm() {
+        let tuning = Tuning::default();
+        let mut window = Window::new();
+        fast(&mut window, 100_000, 101_000, 10);
+        window.forget_old(at(0), &tuning);
+        fast(&mut window, 0, 1_000, 10);
+        assert_eq!(window.stats(at(1_000), [], &tuning).samples, 100);
+    }
+}
