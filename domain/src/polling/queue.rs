@@ -58,8 +58,8 @@ impl DueQueue {
         DueQueue::default()
     }
 
-    /// Registers an attempt, or changes its due time and urgency. While its query is in flight the new time
-    /// counts from the moment it is finished. Repeating is harmless.
+    /// Registers an attempt, or changes its due time and urgency. While its query is in flight this is
+    /// kept and weighed against what [`DueQueue::finish`] brings. Repeating is harmless.
     pub fn push(&mut self, key: PollKey, due: Timestamp, urgency: Urgency) {
         match self.places.get_mut(&key) {
             Some(Place::Out { again }) => *again = Some((urgency, due)),

@@ -1,4 +1,4 @@
-//! Whether a channel is fit to start orders on: a small state machine over what its window says.
+//! Whether a channel is fit to start orders on: a small state machine over what its windows say.
 //!
 //! | from | to | when |
 //! |---|---|---|
@@ -12,6 +12,8 @@
 //! | probing | healthy | `recover_after_s` of probes with the quantile below `recover_threshold_ms` |
 //! | slow, probing | healthy | `switch_enabled` is off |
 //!
+//! Prepays and queries are judged apart, each must be well.
+//!
 //! There is no way from slow to healthy but through probes, and what was measured before the probes began
 //! does not count: that, the gap between the two thresholds, and stays that double are what prevents
 //! flapping. It never fails and never looks at a clock.
@@ -20,7 +22,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::WindowStats;
+use super::{Call, CallStats, WindowStats};
 use crate::{ChannelId, Timestamp, time, tuning::Tuning};
 
 /// One slow call among probes may be chance; two are a slow channel.
@@ -89,7 +91,7 @@ pub struct Transition {
     pub from: ChannelState,
     /// After.
     pub to: ChannelState,
-    /// Why, for people: "wechat p90 1,240 ms > 800 ms over 10 s, 57 samples".
+    /// Why, for people: "wechat prepay p90 1,240 ms > 800 ms over 10 s, 57 samples".
     pub reason: String,
     /// When.
     #[serde(with = "time::rfc3339")]
@@ -157,12 +159,12 @@ impl Health {
     }
 
     /// Judges the channel at `now`; call it every 100 to 250 ms and after each recorded call if that is
-    /// cheaper. At most one transition at a time. After a transition to `Probing` the window must be
+    /// cheaper. At most one transition at a time. After a transition to `Probing` the windows must be
     /// cleared ([`super::Monitor`] does it).
     pub fn assess(
         &mut self,
         channel: &ChannelId,
-        stats: &WindowStats,
+        stats: &CallStats,
         outside: Outside,
         now: Timestamp,
         tuning: &Tuning,
@@ -178,7 +180,9 @@ impl Health {
             (S::Slow | S::Probing, _) if !tuning.switch_enabled => {
                 (S::Healthy, "switching is turned off".to_owned())
             }
-            (S::Healthy, _) => (S::Slow, too_slow(stats, tuning)?),
+            (S::Healthy, _) => {
+                (S::Slow, stats.each().into_iter().find_map(|(call, s)| too_slow(call, s, tuning))?)
+            }
             (S::Slow, _) => {
                 let rested = now.since(self.since) >= self.stay;
                 (rested.then_some(S::Probing)?, format!("{} s of rest are over", self.stay.as_secs()))
@@ -198,30 +202,27 @@ impl Health {
 
     fn judge_probes(
         &self,
-        stats: &WindowStats,
+        stats: &CallStats,
         now: Timestamp,
         tuning: &Tuning,
     ) -> Option<(ChannelState, String)> {
-        let enough = u64::from(stats.samples) >= tuning.probe_min_samples;
-        let slow = stats.slow >= SLOW_PROBES && stats.quantile_ms > tuning.latency_threshold_ms;
-        let failing = stats.errors >= SLOW_PROBES && stats.error_share() > tuning.error_share;
-        if slow {
-            return Some((ChannelState::Slow, format!("probes: {}", latency(stats, ">", tuning))));
+        if let Some(why) = stats.each().into_iter().find_map(|(call, s)| probes_failed(call, s, tuning)) {
+            return Some((ChannelState::Slow, why));
         }
-        if failing {
-            return Some((ChannelState::Slow, format!("probes: {}", errors(stats, tuning))));
-        }
-        let tried = now.since(self.since) >= Duration::from_secs(tuning.recover_after_s);
-        let well = stats.quantile_ms < tuning.recover_threshold_ms
-            && stats.error_share() <= tuning.error_share / 2.0;
-        (enough && tried && well).then(|| {
-            let word = number(tuning.recover_threshold_ms);
+        // Thin traffic: what prepays are missing, queries make up for.
+        let enough = u64::from(stats.samples()) >= tuning.probe_min_samples;
+        let tried = now.since(self.since);
+        let well = stats.each().into_iter().all(|(_, s)| {
+            s.quantile_ms < tuning.recover_threshold_ms && s.error_share() <= tuning.error_share / 2.0
+        });
+        (enough && well && tried >= Duration::from_secs(tuning.recover_after_s)).then(|| {
             let why = format!(
-                "{} {} ms < {word} ms for {} s, {} probes",
+                "probes {} {} ms < {} ms for {} s, {} samples",
                 name(tuning.quantile),
-                number(stats.quantile_ms),
-                now.since(self.since).as_secs(),
-                stats.samples
+                number(stats.prepay.quantile_ms.max(stats.query.quantile_ms)),
+                number(tuning.recover_threshold_ms),
+                tried.as_secs(),
+                stats.samples()
             );
             (ChannelState::Healthy, why)
         })
@@ -261,31 +262,42 @@ fn doubled(seconds: u64, times: u32, most: u64) -> u64 {
 /// The backlog rule is for the first second of a standstill: a window of ten good seconds needs another
 /// second of bad ones before its p90 moves. If more calls have been waiting past the threshold than the
 /// channel answered in the last second, and enough to judge by, most of what it is given now goes bad.
-fn too_slow(stats: &WindowStats, tuning: &Tuning) -> Option<String> {
+fn too_slow(call: Call, stats: &WindowStats, tuning: &Tuning) -> Option<String> {
     if !tuning.switch_enabled {
         return None;
     }
     let enough = u64::from(stats.samples) >= tuning.min_samples;
     if enough && stats.quantile_ms > tuning.latency_threshold_ms {
-        return Some(latency(stats, ">", tuning));
+        return Some(latency(call, stats, tuning));
     }
     if enough && stats.error_share() > tuning.error_share {
-        return Some(errors(stats, tuning));
+        return Some(errors(call, stats, tuning));
     }
     let backlog = u64::from(stats.overdue) >= tuning.min_samples && stats.overdue > stats.answered_lately;
     backlog.then(|| {
         format!(
-            "{} calls unanswered for more than {} ms, {} answered in the last second",
+            "{} {} calls unanswered for more than {} ms, {} answered in the last second",
             stats.overdue,
+            call.as_str(),
             number(tuning.latency_threshold_ms),
             stats.answered_lately
         )
     })
 }
 
-fn latency(stats: &WindowStats, sign: &str, tuning: &Tuning) -> String {
+/// Why probes show that a channel is still slow, if they do.
+fn probes_failed(call: Call, stats: &WindowStats, tuning: &Tuning) -> Option<String> {
+    if stats.slow >= SLOW_PROBES && stats.quantile_ms > tuning.latency_threshold_ms {
+        return Some(format!("probes: {}", latency(call, stats, tuning)));
+    }
+    let failing = stats.errors >= SLOW_PROBES && stats.error_share() > tuning.error_share;
+    failing.then(|| format!("probes: {}", errors(call, stats, tuning)))
+}
+
+fn latency(call: Call, stats: &WindowStats, tuning: &Tuning) -> String {
     format!(
-        "{} {} ms {sign} {} ms over {} s, {} samples",
+        "{} {} {} ms > {} ms over {} s, {} samples",
+        call.as_str(),
         name(tuning.quantile),
         number(stats.quantile_ms),
         number(tuning.latency_threshold_ms),
@@ -294,11 +306,12 @@ fn latency(stats: &WindowStats, sign: &str, tuning: &Tuning) -> String {
     )
 }
 
-fn errors(stats: &WindowStats, tuning: &Tuning) -> String {
+fn errors(call: Call, stats: &WindowStats, tuning: &Tuning) -> String {
     format!(
-        "{} errors in {} calls > {} % over {} s",
+        "{} errors in {} {} calls > {} % over {} s",
         stats.errors,
         stats.samples,
+        call.as_str(),
         tuning.error_share * 100.0,
         tuning.window_s
     )
@@ -322,3 +335,7 @@ fn number(n: u64) -> String {
     }
     out
 }
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! Which channel an order starts on, and when a channel is to be left alone.
 //!
-//! [`Window`] holds what was measured, [`Health`] is the state machine over it, [`Monitor`] is both for one
+//! [`Window`] holds what was measured of one kind of call, [`Health`] is the state machine over it, [`Monitor`] is both for one
 //! channel, [`choose`] picks a channel for one order. All pure: the router actor measures, asks on every
 //! tick, keeps the transitions and passes a random draw in. A restarted router starts with empty windows
 //! and healthy channels and relearns within seconds; nothing here is worth storing.
@@ -16,4 +16,4 @@ mod window;
 pub use choice::{ChannelView, Choice, RouteNeed, choose};
 pub use health::{ChannelState, Health, Outside, Transition};
 pub use monitor::Monitor;
-pub use window::{Outcome, Window, WindowStats};
+pub use window::{Call, CallStats, Outcome, Window, WindowStats};

@@ -1,4 +1,4 @@
-//! Everything the router knows about one channel: its window, its health, and when it was last probed.
+//! Everything the router knows about one channel: its windows, its health, and when it was last probed.
 //!
 //! Promises that probes are judged by what was measured since they began, and that they do not run dry: when
 //! the share of orders yields too few, [`Monitor::probe_due`] claims the next order, and when there is no
@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
-use super::{ChannelState, Health, Outcome, Outside, Transition, Window, WindowStats};
+use super::{Call, CallStats, ChannelState, Health, Outcome, Outside, Transition, Window};
 use crate::{ChannelId, Timestamp, tuning::Tuning};
 
 /// The router's knowledge of one channel.
 #[derive(Debug, Clone)]
 pub struct Monitor {
     channel: ChannelId,
-    window: Window,
+    prepays: Window,
+    queries: Window,
     health: Health,
     last_probe: Option<Timestamp>,
 }
@@ -22,7 +23,13 @@ impl Monitor {
     /// A channel nothing is known about.
     #[must_use]
     pub fn new(channel: ChannelId, now: Timestamp) -> Monitor {
-        Monitor { channel, window: Window::new(), health: Health::new(now), last_probe: None }
+        Monitor {
+            channel,
+            prepays: Window::new(),
+            queries: Window::new(),
+            health: Health::new(now),
+            last_probe: None,
+        }
     }
 
     /// Whose monitor this is.
@@ -43,35 +50,50 @@ impl Monitor {
         self.health.state()
     }
 
-    /// Takes in a prepay or query call that ended at `now` after `latency_ms`.
-    pub fn record(&mut self, now: Timestamp, latency_ms: u64, outcome: Outcome) {
-        self.window.record(now, latency_ms, outcome);
+    /// Takes in a call that ended at `now` after `latency_ms`.
+    pub fn record(&mut self, now: Timestamp, call: Call, latency_ms: u64, outcome: Outcome) {
+        match call {
+            Call::Prepay => self.prepays.record(now, latency_ms, outcome),
+            Call::Query => self.queries.record(now, latency_ms, outcome),
+        }
     }
 
-    /// What the window says; `in_flight_ages` are the ages in ms of the calls without an answer.
+    /// What the windows say; `in_flight` are the calls without an answer and their ages in ms.
     #[must_use]
     pub fn stats(
         &self,
         now: Timestamp,
-        in_flight_ages: impl IntoIterator<Item = u64>,
+        in_flight: impl IntoIterator<Item = (Call, u64)>,
         tuning: &Tuning,
-    ) -> WindowStats {
-        self.window.stats(now, in_flight_ages, tuning)
+    ) -> CallStats {
+        let (mut prepays, mut queries) = (Vec::new(), Vec::new());
+        for (call, age) in in_flight {
+            match call {
+                Call::Prepay => prepays.push(age),
+                Call::Query => queries.push(age),
+            }
+        }
+        CallStats {
+            prepay: self.prepays.stats(now, prepays, tuning),
+            query: self.queries.stats(now, queries, tuning),
+        }
     }
 
     /// Judges the channel; call it every 100 to 250 ms. At most one transition at a time.
     pub fn assess(
         &mut self,
         now: Timestamp,
-        in_flight_ages: impl IntoIterator<Item = u64>,
+        in_flight: impl IntoIterator<Item = (Call, u64)>,
         outside: Outside,
         tuning: &Tuning,
     ) -> Option<Transition> {
-        self.window.forget_old(now, tuning);
-        let stats = self.window.stats(now, in_flight_ages, tuning);
+        self.prepays.forget_old(now, tuning);
+        self.queries.forget_old(now, tuning);
+        let stats = self.stats(now, in_flight, tuning);
         let transition = self.health.assess(&self.channel, &stats, outside, now, tuning)?;
         if transition.to == ChannelState::Probing {
-            self.window.clear(now);
+            self.prepays.clear(now);
+            self.queries.clear(now);
             self.last_probe = None;
         }
         Some(transition)

@@ -1,4 +1,4 @@
-//! What a channel's calls looked like over the last seconds.
+//! What one kind of a channel's calls looked like over the last seconds.
 //!
 //! One histogram and three counters per second, a fixed size each; old seconds fall away. A call counts in
 //! the second it *began*, so a slow call and a fast one of the same moment leave together, and a window that
@@ -6,6 +6,8 @@
 //! after a step back the seconds from the future are dropped. Nothing here can fail.
 
 use std::{collections::VecDeque, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use crate::{Timestamp, tuning::Tuning};
@@ -15,6 +17,28 @@ const SLICES_MAX: usize = 121;
 /// The backlog rule looks at this much time, in steps.
 const LATELY: Duration = Duration::from_secs(1);
 const LATELY_STEPS: i64 = 10;
+
+/// The kinds of call that are measured, each in a window of its own: fast queries by the hundred must not
+/// hide slow prepays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// Starting an attempt (on a direct channel: the debit).
+    Prepay,
+    /// Asking for its result.
+    Query,
+}
+
+impl Call {
+    /// The word used in reasons and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Call::Prepay => "prepay",
+            Call::Query => "query",
+        }
+    }
+}
 
 /// How a call ended, as far as it tells about the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,7 +53,7 @@ pub enum Outcome {
 }
 
 /// What the window says at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct WindowStats {
     /// Calls that count: answered, failed, or waiting for longer than the threshold.
     pub samples: u32,
@@ -53,6 +77,29 @@ impl WindowStats {
     }
 }
 
+/// What a channel's windows say at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct CallStats {
+    /// Prepays.
+    pub prepay: WindowStats,
+    /// Queries.
+    pub query: WindowStats,
+}
+
+impl CallStats {
+    /// Each kind with its numbers.
+    #[must_use]
+    pub const fn each(&self) -> [(Call, &WindowStats); 2] {
+        [(Call::Prepay, &self.prepay), (Call::Query, &self.query)]
+    }
+
+    /// Calls that count, of all kinds.
+    #[must_use]
+    pub const fn samples(&self) -> u32 {
+        self.prepay.samples.saturating_add(self.query.samples)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Slice {
     second: i64,
@@ -60,7 +107,7 @@ struct Slice {
     errors: u32,
 }
 
-/// The sliding window of one channel.
+/// The sliding window of one kind of call.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
     /// By second, oldest first, no second twice.
