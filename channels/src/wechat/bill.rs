@@ -1,0 +1,73 @@
+//! The trade bill of a day (protocol 4.4): a signed answer names a file and its hash, the file follows unsigned.
+
+use bytes::Bytes;
+use jiff::civil::Date;
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::{
+    WeChat,
+    client::{Heard, error_word},
+    errors::{Meaning, meaning, refusal},
+};
+use crate::{
+    BillError,
+    wire::{BILL_MAX, Lost},
+};
+
+#[derive(Deserialize)]
+struct Download {
+    hash_type: String,
+    hash_value: String,
+    download_url: String,
+}
+
+impl From<Lost> for BillError {
+    fn from(lost: Lost) -> BillError {
+        match lost {
+            Lost::NeverSent(why) | Lost::Silent(why) => BillError::Silent(why),
+        }
+    }
+}
+
+impl WeChat {
+    pub(super) async fn fetch_bill(&self, day: Date) -> Result<Bytes, BillError> {
+        let path = format!("/v3/bill/tradebill?bill_date={day}&bill_type=ALL");
+        let signed = match self.client.get(&path).await? {
+            Heard::Signed(signed) if signed.status == 200 => signed,
+            Heard::Signed(_) => return Err(BillError::NotReady),
+            Heard::Error(word) => return Err(refused(word)),
+        };
+        let download: Download = signed.json()?;
+        if !download.hash_type.eq_ignore_ascii_case("SHA1") {
+            return Err(BillError::Damaged(format!("unknown hash type {:?}", download.hash_type)));
+        }
+        let target = self.client.http.target_of(&download.download_url)?;
+        let file = self.client.exchange(Method::GET, target, Bytes::new(), BILL_MAX).await?;
+        if file.status != 200 {
+            let word = error_word(&file, file.header("Request-ID").to_owned())?;
+            // The address holds for minutes only; a fresh one is one call away.
+            return Err(BillError::Silent(format!("the file: {} {}", word.status, word.code)));
+        }
+        let hash = keys::sha1_hex(&file.body);
+        if !hash.eq_ignore_ascii_case(&download.hash_value) {
+            return Err(BillError::Damaged(format!("SHA-1 is {hash}, announced {}", download.hash_value)));
+        }
+        Ok(file.body)
+    }
+}
+
+fn refused(word: super::client::ErrorWord) -> BillError {
+    match word.code.as_str() {
+        "STATEMENT_CREATING" => return BillError::NotReady,
+        "NO_STATEMENT_EXIST" => return BillError::NoBill,
+        _ => {}
+    }
+    match meaning(&word) {
+        Meaning::Refused(fault) => BillError::Declined(refusal(word, fault)),
+        Meaning::NotThere => BillError::NoBill,
+        Meaning::TooFast | Meaning::InProgress | Meaning::Unknown => {
+            BillError::Silent(format!("{} {} ({})", word.status, word.code, word.request_id))
+        }
+    }
+}
