@@ -6,7 +6,11 @@
 
 mod table;
 
+use std::time::Duration;
+
 use table::tunables;
+
+use crate::{AttemptNo, order::Rules};
 pub use table::{Key, Range, Value};
 
 tunables! {
@@ -28,7 +32,8 @@ tunables! {
         error_share: f64 = 0.25, Range::share(0.01, 1.0);
         /// How far back latencies and errors count.
         window_s: u64 = 10, Range::whole(1, 120);
-        /// Fewer calls than this in the window never make a healthy channel slow.
+        /// Fewer calls than this in the window never make a healthy channel slow; for a standstill half as
+        /// many that hang are enough.
         min_samples: u64 = 20, Range::whole(1, 10_000);
         /// How long a slow channel is left alone before it is probed; doubled with each relapse.
         min_stay_s: u64 = 2, Range::whole(1, 600);
@@ -201,6 +206,16 @@ impl Tuning {
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// The part of the settings that the rules of an order depend on.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            close_patience: Duration::from_millis(self.close_patience_ms),
+            certify_grace: Duration::from_secs(self.certify_grace_s),
+            attempts_max: u8::try_from(self.attempts_max).unwrap_or(AttemptNo::MAX),
+        }
     }
 
     /// What `self` has changed against `before`, in the order of the table.

@@ -261,7 +261,8 @@ fn doubled(seconds: u64, times: u32, most: u64) -> u64 {
 ///
 /// The backlog rule is for the first second of a standstill: a window of ten good seconds needs another
 /// second of bad ones before its p90 moves. If more calls have been waiting past the threshold than the
-/// channel answered in the last second, and enough to judge by, most of what it is given now goes bad.
+/// channel answered in the last second, most of what it is given now goes bad; half the usual number of samples
+/// is enough for that, since none of them is in doubt.
 fn too_slow(call: Call, stats: &WindowStats, tuning: &Tuning) -> Option<String> {
     if !tuning.switch_enabled {
         return None;
@@ -273,7 +274,8 @@ fn too_slow(call: Call, stats: &WindowStats, tuning: &Tuning) -> Option<String> 
     if enough && stats.error_share() > tuning.error_share {
         return Some(errors(call, stats, tuning));
     }
-    let backlog = u64::from(stats.overdue) >= tuning.min_samples && stats.overdue > stats.answered_lately;
+    let backlog =
+        u64::from(stats.overdue) >= tuning.min_samples.div_ceil(2) && stats.overdue > stats.answered_lately;
     backlog.then(|| {
         format!(
             "{} {} calls unanswered for more than {} ms, {} answered in the last second",
@@ -328,7 +330,7 @@ fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

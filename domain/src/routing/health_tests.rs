@@ -154,9 +154,9 @@ fn a_backlog_counts_only_against_what_was_answered_meanwhile() {
         ..CallStats::default()
     };
     for (overdue, answered, state) in [
-        (20, 19, ChannelState::Slow),
+        (10, 9, ChannelState::Slow),
+        (9, 0, ChannelState::Healthy),
         (20, 20, ChannelState::Healthy),
-        (19, 0, ChannelState::Healthy),
         (60, 285, ChannelState::Healthy),
     ] {
         let mut health = Health::new(START);

@@ -81,6 +81,7 @@ fn middle(index: usize) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::as_conversions, reason = "tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

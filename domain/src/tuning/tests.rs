@@ -1,5 +1,4 @@
 //! What operators rely on when they change a setting.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 
@@ -14,6 +13,7 @@ fn the_defaults_are_consistent_and_every_key_is_documented_with_its_unit() {
         let timed = key.key.ends_with("_ms") || key.key.ends_with("_s");
         assert_eq!(!key.unit.is_empty(), timed, "{}", key.key);
     }
+    assert_eq!(defaults.rules(), Rules::default());
     assert_eq!(defaults.hedge_after_ms, 800);
     assert_eq!(defaults.latency_threshold_ms, 800);
     assert_eq!(defaults.recover_threshold_ms, 600);
