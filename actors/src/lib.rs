@@ -1,1 +1,39 @@
-//! The actors: order, registry, router, pollers, journal, webhook sender, guardians.
+//! The actors: orders, registry, journal, router, pollers, gateways, webhook sender, and their guardians.
+//!
+//! Owns the running house ([`start`], [`Service`]). One actor per open order hears, decides (the domain's
+//! rule), commits (the journal), acts. A message is only a poke: whatever must happen follows from committed
+//! rows, so a lost message, a dead actor or a dead process costs a delay and never a payment.
+//! Leaves HTTP to the front door, SQL to the store, wire formats to the channels.
+
+mod board;
+mod breaker;
+mod clock;
+mod gateway;
+mod guardian;
+mod handle;
+mod house;
+mod intake;
+mod journal;
+mod meter;
+pub mod metric_definitions;
+mod notification;
+mod order;
+mod poller;
+mod registry;
+mod router;
+mod service;
+mod start;
+mod stats;
+mod tuning;
+pub mod view;
+mod webhook_sender;
+
+pub use clock::{Clock, SystemClock};
+pub use journal::JournalError;
+pub use order::{HearError, Heard};
+pub use router::ChannelStatus;
+pub use service::{AcceptError, Accepted, OrderBody, Service, TuneError};
+pub use start::{Parts, Running, StartError, start};
+pub use stats::{Stats, StatsView};
+pub use tuning::TuningHandle;
+pub use webhook_sender::WebhookOptions;

@@ -1,0 +1,74 @@
+//! What every actor of the house holds: the store, the clock, and the handles of the others.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use channels::Channel;
+use domain::{ChannelId, OrderId, channel::ChannelProfile};
+use store::{Cache, Store};
+
+use crate::{
+    board::Board, clock::Clock, gateway::ChannelGateway, handle::Handle, journal::JournalHandle, meter::Meter,
+    poller::{PollGauge, Poller}, registry::OrderRegistry, router::Routes, stats::Stats, tuning::TuningHandle,
+    webhook_sender::WebhookSender,
+};
+
+/// One channel's place in the house.
+pub(crate) struct Line {
+    pub(crate) profile: ChannelProfile,
+    pub(crate) channel: Arc<dyn Channel>,
+    pub(crate) gateway: Handle<ChannelGateway>,
+    pub(crate) poller: Handle<Poller>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) poll_gauge: PollGauge,
+}
+
+/// The house.
+pub(crate) struct House {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tuning: TuningHandle,
+    pub(crate) journal: JournalHandle,
+    pub(crate) routes: Routes,
+    /// By channel, for whoever knows its name.
+    pub(crate) lines: HashMap<ChannelId, Line>,
+    /// The configured order of preference.
+    pub(crate) preference: Vec<ChannelId>,
+    pub(crate) board: Board,
+    pub(crate) stats: Arc<Stats>,
+    /// One registry per arbiter; an order's id picks its own.
+    pub(crate) registries: Vec<Handle<OrderRegistry>>,
+    pub(crate) webhooks: Handle<WebhookSender>,
+    /// Set when the house stops: pollers and the webhook sender claim nothing new.
+    pub(crate) closing: AtomicBool,
+}
+
+impl House {
+    /// The registry that an order belongs to. Time-sorted ids differ in their low, random bits.
+    pub(crate) fn registry(&self, id: OrderId) -> Option<&Handle<OrderRegistry>> {
+        self.registries.get(shard(id, self.registries.len()))
+    }
+
+    /// True once the house is stopping.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Counts a message that found nobody; its row stays due.
+    pub(crate) fn undelivered(&self, receiver: &'static str) {
+        self.stats.undelivered.one();
+        metrics::counter!(crate::metric_definitions::UNDELIVERED, "receiver" => receiver).increment(1);
+    }
+}
+
+/// Which of `n` shards an order belongs to.
+pub(crate) fn shard(id: OrderId, n: usize) -> usize {
+    let n = u128::try_from(n.max(1)).unwrap_or(1);
+    usize::try_from(id.as_u128() % n).unwrap_or_default()
+}

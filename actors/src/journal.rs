@@ -1,0 +1,154 @@
+//! Group commit: everything that waits goes into one transaction, and replies come after the commit.
+//!
+//! An idle journal commits at once; what queues up during a commit goes into the next one, so a busy
+//! journal commits ever larger groups at the same cost. A conflict fails alone; the store sees to that.
+//! If the journal dies, its senders see [`JournalError::Unknown`] and read the row: it may or may not be there.
+
+use std::{sync::Arc, time::Instant};
+
+use actix::{Actor, ActorFutureExt, Context, ContextFutureSpawner, Handler, Message, WrapFuture};
+use store::{AppendError, Appended, Entry, Store};
+use tokio::sync::oneshot;
+use tracing::error;
+
+use crate::{handle::Handle, metric_definitions as metric, stats::Stats};
+
+/// How many entries one transaction holds at most: more would make the first of them wait for the last.
+const GROUP_MAX: usize = 512;
+/// Entries that may wait in the mailbox; the intake bound is far below it.
+const MAILBOX: usize = 65_536;
+
+/// Why an entry is not known to be durable.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The store refused this entry, and nothing of it was written.
+    #[error("the store refused the entry")]
+    Refused(#[source] AppendError),
+    /// Nobody knows whether it was written: read the row.
+    #[error("the journal died while it held the entry")]
+    Unknown,
+    /// The journal takes nothing at the moment; nothing was written.
+    #[error("the journal is not taking entries")]
+    Closed,
+}
+
+/// An entry and where its outcome goes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Append {
+    entry: Entry,
+    reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+/// The journal: the only writer of the store.
+pub(crate) struct Journal {
+    store: Arc<dyn Store>,
+    stats: Arc<Stats>,
+    waiting: Vec<Append>,
+    committing: bool,
+}
+
+impl Journal {
+    pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Journal {
+        Journal { store, stats, waiting: Vec::new(), committing: false }
+    }
+
+    fn commit_next(&mut self, ctx: &mut Context<Self>) {
+        if self.waiting.is_empty() {
+            self.committing = false;
+            return;
+        }
+        self.committing = true;
+        let rest = self.waiting.split_off(self.waiting.len().min(GROUP_MAX));
+        let group = std::mem::replace(&mut self.waiting, rest);
+        let (entries, replies): (Vec<Entry>, Vec<_>) = group.into_iter().map(|a| (a.entry, a.reply)).unzip();
+        let (store, stats) = (self.store.clone(), self.stats.clone());
+        async move {
+            let (rows, started) = (replies.len(), Instant::now());
+            let outcomes = store.append(entries).await;
+            stats.commits.one();
+            stats.commit_rows.add(u64::try_from(rows).unwrap_or(u64::MAX));
+            metrics::histogram!(metric::COMMIT_SECONDS).record(started.elapsed().as_secs_f64());
+            metrics::histogram!(metric::COMMIT_ROWS).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                // A sender that hung up finds the row when it looks.
+                let _hung_up = reply.send(outcome);
+            }
+        }
+        .into_actor(self)
+        .map(|(), journal, ctx| journal.commit_next(ctx))
+        .spawn(ctx);
+    }
+}
+
+impl Actor for Journal {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Append> for Journal {
+    type Result = ();
+
+    fn handle(&mut self, append: Append, ctx: &mut Self::Context) {
+        self.waiting.push(append);
+        if !self.committing {
+            self.commit_next(ctx);
+        }
+    }
+}
+
+/// Answers once everything handed over before is committed. Sent at the stop of the house.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Flush(oneshot::Sender<()>);
+
+impl Handler<Flush> for Journal {
+    type Result = ();
+
+    fn handle(&mut self, flush: Flush, ctx: &mut Self::Context) {
+        if self.committing {
+            use actix::AsyncContext as _;
+            ctx.run_later(std::time::Duration::from_millis(5), |_, ctx| ctx.notify(flush));
+        } else {
+            let _stopper_gave_up = flush.0.send(());
+        }
+    }
+}
+
+/// What the rest of the house holds of the journal.
+#[derive(Clone, Default)]
+pub struct JournalHandle(pub(crate) Handle<Journal>);
+
+impl JournalHandle {
+    /// Makes one entry durable; answers after its commit.
+    ///
+    /// # Errors
+    /// [`JournalError`], by what is known of the entry.
+    pub async fn append(&self, entry: Entry) -> Result<Appended, JournalError> {
+        self.queue(entry)?.await.map_err(|_| JournalError::Unknown)?.map_err(JournalError::Refused)
+    }
+
+    /// Waits until everything handed over before is committed.
+    pub(crate) async fn flush(&self) {
+        let (tx, rx) = oneshot::channel();
+        if self.0.tell(Flush(tx)).is_ok() {
+            let _journal_died = rx.await;
+        }
+    }
+
+    /// Hands an entry over and returns where its outcome will be; order of hand-over is order of commit.
+    pub(crate) fn queue(
+        &self,
+        entry: Entry,
+    ) -> Result<oneshot::Receiver<Result<Appended, AppendError>>, JournalError> {
+        let (reply, outcome) = oneshot::channel();
+        self.0.tell(Append { entry, reply }).map_err(|why| {
+            error!(%why, "the journal took no entry");
+            JournalError::Closed
+        })?;
+        Ok(outcome)
+    }
+}

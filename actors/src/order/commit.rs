@@ -1,0 +1,135 @@
+//! Making a decision durable, and what follows the commit.
+
+use std::sync::Arc;
+
+use actix::{ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, WrapFuture};
+use domain::{
+    Timestamp,
+    order::{Announcement, Decision, Fact, Order},
+};
+use store::{AppendError, Cause, Entry, OrderCommit, OutboxNew};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::{HearError, Heard, OrderActor, Verdict};
+use crate::{
+    house::House,
+    journal::JournalError,
+    metric_definitions as metric,
+    view::{OrderView, webhook_payload},
+    webhook_sender::RowsAreDue,
+};
+
+impl OrderActor {
+    /// Appends the facts while the mailbox waits, then publishes and does what is owed.
+    pub(super) fn commit(
+        &mut self,
+        decision: Decision,
+        cause: Cause,
+        now: Timestamp,
+        reply: Option<oneshot::Sender<Verdict>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let announcements = decision.announcements();
+        let Decision { facts, next } = decision;
+        let next = Arc::new(next);
+        let entry = entry(&next, facts, cause, now, &announcements, None);
+        let states: Vec<&'static str> = announcements.iter().map(Announcement::kind).collect();
+        let house = self.house.clone();
+        async move { house.journal.append(entry).await }
+            .into_actor(self)
+            .map(move |outcome, actor, ctx| match outcome {
+                Ok(_) => {
+                    let heard = Heard { state: next.state, version: next.version, changed: true };
+                    publish(&actor.house, &next, &states);
+                    let before = actor.order.as_ref().map_or(0, |o| o.attempts.len());
+                    for attempt in next.attempts.iter().skip(before) {
+                        actor.desk.planned(attempt.no);
+                    }
+                    actor.order = Some(Box::new(Arc::unwrap_or_clone(next)));
+                    actor.answer(reply, Ok(heard));
+                    actor.settle_or_work(ctx);
+                }
+                Err(error) => actor.unconfirmed(&error, reply, ctx),
+            })
+            .wait(ctx);
+    }
+
+    /// The commit failed or its fate is unknown: forget, and load the row before anything else is decided.
+    fn unconfirmed(
+        &mut self,
+        error: &JournalError,
+        reply: Option<oneshot::Sender<Verdict>>,
+        ctx: &mut Context<Self>,
+    ) {
+        if let JournalError::Refused(AppendError::Fenced { present_version }) = error {
+            warn!(order.id = %self.id, present_version, "another writer was here first; loading its version");
+        } else {
+            warn!(order.id = %self.id, %error, "a change is not confirmed; loading the row");
+        }
+        self.answer(reply, Err(HearError::Unconfirmed));
+        self.desk.clear(ctx, &self.house, self.id);
+        self.order = None;
+        self.load_later(ctx);
+    }
+
+    /// A store in trouble is not asked in a tight loop.
+    fn load_later(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_later(std::time::Duration::from_millis(500), |actor, ctx| {
+            if actor.order.is_none() && !actor.retiring {
+                actor.load(ctx);
+            }
+        });
+    }
+}
+
+/// The journal's entry for one transition.
+pub(crate) fn entry(
+    next: &Arc<Order>,
+    facts: Vec<Fact>,
+    cause: Cause,
+    at: Timestamp,
+    announcements: &[Announcement],
+    body_hash: Option<String>,
+) -> Entry {
+    let outbox = announcements
+        .iter()
+        .map(|a| OutboxNew {
+            id: uuid::Uuid::now_v7().to_string(),
+            kind: a.kind().to_owned(),
+            payload: webhook_payload(a.kind(), at, next),
+            url: next.request.notify_url.clone(),
+        })
+        .collect();
+    Entry::Order(Box::new(OrderCommit {
+        cause,
+        at,
+        body_hash,
+        facts,
+        before_version: next.version.saturating_sub(1),
+        next: next.clone(),
+        outbox,
+    }))
+}
+
+/// Lets readers and waiters see what is durable now.
+pub(crate) fn publish(house: &Arc<House>, order: &Order, announced: &[&'static str]) {
+    house.stats.transitions.one();
+    let (id, version, settled) = (order.id, order.version, order.is_settled());
+    let (body, readers) = (OrderView::json(order), house.clone());
+    // Off the actor's path: a slow cache costs its readers speed and the order nothing. Versions keep the order.
+    actix::spawn(async move {
+        readers.cache.order_status_put(id, version, body.into(), settled).await;
+        readers.board.announce(id);
+    });
+    for kind in announced {
+        info!(order.id = %order.id, order.version, event = kind, "order announced");
+        metrics::counter!(metric::ORDER_STATES, "event" => *kind).increment(1);
+    }
+    if !announced.is_empty() && order.request.notify_url.is_some() {
+        // The rows are durable: a lost poke costs the sender's next look, not a webhook.
+        if house.webhooks.tell(RowsAreDue).is_err() {
+            house.undelivered("webhook_sender");
+        }
+    }
+}

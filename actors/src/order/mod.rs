@@ -1,0 +1,239 @@
+//! One actor per open order: the only writer of its order.
+//!
+//! Hear, decide, commit, act. An event is judged by the domain's `decide`; its facts go to the journal
+//! while the mailbox waits (a commit, never a channel call); after the commit the actor reconciles its
+//! running work with what the order now owes ([`work`]). If a commit's fate is unknown the actor forgets
+//! its state and loads the row. It stops when the order is settled; a late message revives it.
+
+mod commit;
+mod work;
+
+use std::sync::Arc;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler, Message, WrapFuture};
+use domain::{
+    AttemptNo, ChannelId, OrderId,
+    order::{Event, Order, OrderState, Rejected, decide},
+};
+use store::Cause;
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use crate::{
+    handle::Handle,
+    house::House,
+    registry::{OrderRegistry, Retire},
+};
+use work::Desk;
+
+/// Messages that may wait for one order.
+const MAILBOX: usize = 64;
+
+/// What came of an event.
+pub(crate) type Verdict = Result<Heard, HearError>;
+
+/// The event was judged, and what it led to is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Where the order stands now.
+    pub state: OrderState,
+    /// Its version now.
+    pub version: u64,
+    /// False if the event changed nothing.
+    pub changed: bool,
+}
+
+/// Why an event had no effect that is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HearError {
+    /// No such order.
+    #[error("no such order")]
+    NotFound,
+    /// The rules decline it.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The service is too busy or restarting; the same event may be told again.
+    #[error("the order cannot be reached at the moment")]
+    Busy,
+    /// The store did not confirm: the same event may be told again.
+    #[error("the store did not confirm the change")]
+    Unconfirmed,
+}
+
+/// An event for the order. Sent by the registry and by the actor's own work.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Hear {
+    pub(crate) event: Event,
+    pub(crate) cause: Cause,
+    /// Who waits for the verdict, if anybody.
+    pub(crate) reply: Option<oneshot::Sender<Verdict>>,
+}
+
+/// A query came back without a final word. Sent by the poller, now and then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StillOpenAt {
+    pub(crate) no: AttemptNo,
+    /// The channel does not know the number.
+    pub(crate) not_found: bool,
+}
+
+/// The payer came back: look now. Sent by the registry.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Hint;
+
+/// A poller was reborn: register with it again. Sent by the registry.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct RegisterPollsAgain;
+
+/// The registry has forgotten this life; nothing more will come. Sent by the registry.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Stop;
+
+/// The actor of one order.
+pub(crate) struct OrderActor {
+    id: OrderId,
+    house: Arc<House>,
+    registry: Handle<OrderRegistry>,
+    /// None until loaded, and again whenever a commit's fate is unknown.
+    order: Option<Box<Order>>,
+    desk: Desk,
+    /// The channel the payer used last, if known: the router prefers it while it is healthy.
+    last_used: Option<ChannelId>,
+    /// Held from acceptance until the order has its first attempt: the intake bound.
+    intake: Option<IntakeSlot>,
+    /// The registry was asked to let go of this life.
+    retiring: bool,
+}
+
+impl OrderActor {
+    /// The actor of an order that was just accepted.
+    pub(crate) fn fresh(
+        house: Arc<House>,
+        registry: Handle<OrderRegistry>,
+        order: Box<Order>,
+        last_used: Option<ChannelId>,
+        intake: Option<IntakeSlot>,
+    ) -> OrderActor {
+        let (id, desk) = (order.id, Desk::default());
+        OrderActor { id, house, registry, order: Some(order), desk, last_used, intake, retiring: false }
+    }
+
+    /// The actor of an order that is in the store.
+    pub(crate) fn revived(house: Arc<House>, registry: Handle<OrderRegistry>, id: OrderId) -> OrderActor {
+        let desk = Desk::default();
+        OrderActor { id, house, registry, order: None, desk, last_used: None, intake: None, retiring: false }
+    }
+
+    /// Loads the row while the mailbox waits, then does what is owed.
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        let (store, id) = (self.house.store.clone(), self.id);
+        async move { store.order_load(id).await }
+            .into_actor(self)
+            .map(|loaded, actor, ctx| match loaded {
+                Ok(Some(order)) => {
+                    actor.order = Some(Box::new(order));
+                    actor.settle_or_work(ctx);
+                }
+                Ok(None) => actor.retire(ctx),
+                // The next message, or the registry's sweep, tries again.
+                Err(error) => warn!(order.id = %actor.id, %error, "the order could not be loaded"),
+            })
+            .wait(ctx);
+    }
+
+    /// Judges one event and makes its facts durable.
+    fn hear(&mut self, hear: Hear, ctx: &mut Context<Self>) {
+        let Hear { event, cause, reply } = hear;
+        let now = self.house.clock.now();
+        let Some(order) = &self.order else {
+            return self.answer(reply, Err(if self.retiring { HearError::NotFound } else { HearError::Unconfirmed }));
+        };
+        match decide(order, &event, now, &self.house.tuning.rules()) {
+            Err(rejected) => {
+                debug!(order.id = %self.id, event = event.label(), %rejected, "event declined");
+                self.answer(reply, Err(rejected.into()));
+                self.settle_or_work(ctx);
+            }
+            Ok(decision) if decision.facts.is_empty() => {
+                let heard = Heard { state: order.state, version: order.version, changed: false };
+                self.answer(reply, Ok(heard));
+                self.settle_or_work(ctx);
+            }
+            Ok(decision) => self.commit(decision, cause, now, reply, ctx),
+        }
+    }
+
+    fn answer(&self, reply: Option<oneshot::Sender<Verdict>>, verdict: Verdict) {
+        if let Some(reply) = reply {
+            let _hung_up = reply.send(verdict);
+        }
+    }
+
+    /// After every change: stop if nothing is owed any more, else do what is owed.
+    fn settle_or_work(&mut self, ctx: &mut Context<Self>) {
+        let Some(order) = &self.order else { return };
+        if !order.attempts.is_empty() || order.state.is_terminal() {
+            self.intake = None;
+        }
+        if order.is_settled() {
+            self.desk.clear(ctx, &self.house, self.id);
+            self.retire(ctx);
+        } else {
+            self.reconcile(ctx);
+        }
+    }
+
+    /// Asks the registry to forget this life first, so that no message is lost on the way.
+    fn retire(&mut self, ctx: &mut Context<Self>) {
+        if self.retiring {
+            return;
+        }
+        self.retiring = true;
+        let retire = Retire { id: self.id, life: ctx.address() };
+        if self.registry.tell(retire).is_err() {
+            self.house.undelivered("registry");
+            ctx.notify(Stop);
+        }
+    }
+}
+
+impl Actor for OrderActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        match self.order {
+            Some(_) => self.settle_or_work(ctx),
+            None => self.load(ctx),
+        }
+    }
+}
+
+impl Handler<Hear> for OrderActor {
+    type Result = ();
+
+    fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
+        // A message that was on its way to a retiring life is still heard; the order may be open again after it.
+        if self.order.is_none() && !self.retiring {
+            self.load(ctx);
+            ctx.notify(hear);
+        } else {
+            self.hear(hear, ctx);
+        }
+    }
+}
+
+impl Handler<Stop> for OrderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        use actix::ActorContext as _;
+        self.desk.clear(ctx, &self.house, self.id);
+        ctx.stop();
+    }
+}

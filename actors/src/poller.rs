@@ -1,0 +1,285 @@
+//! Asks one channel for results, where it matters and within a budget.
+//!
+//! A query costs as much as everything else an order needs together. So each attempt has its schedule
+//! (`domain::polling`), a notification cancels what is left of it, and when the budget is short the payers
+//! who said that they are back come first. The budget is `governor`'s, below the channel's own quota. A reborn
+//! poller is empty; the registries have every order register again.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use domain::{
+    Answer, AttemptNo, ChannelId, Evidence, EvidenceSource, Found, OrderId, Timestamp,
+    channel::StillOpen,
+    order::Event,
+    polling::{DueQueue, PollKey, Urgency, next_poll},
+};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use store::Cause;
+use tracing::warn;
+
+use crate::{
+    gateway,
+    handle::Handle,
+    house::House,
+    metric_definitions as metric,
+    order::{Hear, StillOpenAt},
+    registry::{Deliver, Letter},
+};
+
+/// Registrations that may wait in the mailbox.
+const MAILBOX: usize = 65_536;
+/// How often due attempts are looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// A payer who came back is asked about this much later: usually the notification wins and saves the query.
+const HINT_GRACE: Duration = Duration::from_millis(300);
+/// How long a hint keeps an attempt in front.
+const HINT_LASTS: Duration = Duration::from_secs(10);
+/// Every so many silent rounds the order is asked whether it still wants to know: a lost `Unwatch` heals.
+const CONFIRM_EVERY: u32 = 20;
+
+/// Ask about this attempt until told otherwise. Sent by its order; repeating is harmless.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Watch {
+    pub(crate) id: OrderId,
+    pub(crate) no: AttemptNo,
+    pub(crate) exposed_at: Timestamp,
+}
+
+/// Stop asking. Sent by its order; unknown keys are ignored.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Unwatch {
+    pub(crate) id: OrderId,
+    pub(crate) no: AttemptNo,
+}
+
+/// The payer came back, or a close said "paid": ask soon. Sent by the order.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Hint {
+    pub(crate) id: OrderId,
+    pub(crate) no: AttemptNo,
+}
+
+/// A query came back. Sent by the poller to itself.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+struct Asked {
+    key: PollKey,
+    /// The channel's last word is in: the order will unwatch when it has heard it.
+    settled: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Watched {
+    exposed_at: Timestamp,
+    last: Option<Timestamp>,
+    hinted_until: Option<Timestamp>,
+    rounds: u32,
+}
+
+/// Numbers the router shows; written by the poller at each look.
+#[derive(Debug, Default)]
+pub(crate) struct PollGauge {
+    watched: AtomicU64,
+    lag_ms: AtomicU64,
+}
+
+/// One reading of the gauge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PollReading {
+    pub(crate) watched: u64,
+    pub(crate) lag_ms: u64,
+}
+
+impl PollGauge {
+    pub(crate) fn read(&self) -> PollReading {
+        PollReading {
+            watched: self.watched.load(Ordering::Relaxed),
+            lag_ms: self.lag_ms.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The poller of one channel.
+pub(crate) struct Poller {
+    channel: ChannelId,
+    house: Arc<House>,
+    me: Handle<Poller>,
+    queue: DueQueue,
+    watched: HashMap<PollKey, Watched>,
+    budget: DefaultDirectRateLimiter,
+    budget_per_s: u64,
+}
+
+impl Poller {
+    pub(crate) fn new(channel: ChannelId, house: Arc<House>, me: Handle<Poller>) -> Poller {
+        let budget_per_s = house.tuning.get().poll_budget_per_s;
+        Poller {
+            channel,
+            house,
+            me,
+            queue: DueQueue::new(),
+            watched: HashMap::new(),
+            budget: limiter(budget_per_s),
+            budget_per_s,
+        }
+    }
+
+    fn look(&mut self) {
+        if self.house.is_closing() {
+            return;
+        }
+        let (now, tuning) = (self.house.clock.now(), self.house.tuning.get());
+        if tuning.poll_budget_per_s != self.budget_per_s {
+            self.budget_per_s = tuning.poll_budget_per_s;
+            self.budget = limiter(self.budget_per_s);
+        }
+        let Some(line) = self.house.lines.get(&self.channel) else { return };
+        let lag = self.queue.lag(now);
+        line.poll_gauge.watched.store(u64::try_from(self.watched.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        line.poll_gauge
+            .lag_ms
+            .store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let room = usize::try_from(tuning.poll_concurrency).unwrap_or(usize::MAX).saturating_sub(self.queue.out());
+        for _ in 0..room {
+            if self.queue.next_due().is_none_or(|due| due > now) || self.budget.check().is_err() {
+                break;
+            }
+            for key in self.queue.pop_due(now, 1) {
+                self.ask(key);
+            }
+        }
+    }
+
+    /// Sends one query; its answer goes to the order, and the word that it came back to the poller.
+    fn ask(&mut self, key: PollKey) {
+        let Some(line) = self.house.lines.get(&self.channel) else { return };
+        let rounds = self.watched.get(&key).map_or(0, |w| w.rounds);
+        let (id, no) = key;
+        let (gateway, house, me) = (line.gateway.clone(), self.house.clone(), self.me.clone());
+        actix::spawn(async move {
+            let number = id.channel_order_no(no);
+            let answer = gateway.ask(|reply| gateway::Query { number, reply }).await;
+            let (letter, settled) = match answer {
+                Answer::Settled(found) => (Some(Letter::Hear(heard(no, found))), true),
+                Answer::Accepted(still) => {
+                    let not_found = still == StillOpen::NotFound;
+                    let tell = not_found || rounds % CONFIRM_EVERY == CONFIRM_EVERY - 1;
+                    (tell.then_some(Letter::StillOpen(StillOpenAt { no, not_found })), false)
+                }
+                Answer::Declined(refusal) => {
+                    warn!(order.id = %id, code = refusal.code, "the channel refused a query");
+                    (None, false)
+                }
+                Answer::NeverSent(_) | Answer::Silent(_) => (None, false),
+            };
+            if let Some(letter) = letter
+                && house.registry(id).is_none_or(|r| r.tell(Deliver { id, letter }).is_err())
+            {
+                house.undelivered("registry");
+            }
+            if me.tell(Asked { key, settled }).is_err() {
+                house.undelivered("poller");
+            }
+        });
+    }
+}
+
+fn heard(no: AttemptNo, found: Found) -> Hear {
+    let evidence = Evidence { source: EvidenceSource::Query, reference: String::new(), found };
+    let event = Event::Found { no, evidence };
+    let cause = Cause { event: event.label().to_owned(), source: "query".to_owned(), reference: String::new() };
+    Hear { event, cause, reply: None }
+}
+
+fn limiter(per_s: u64) -> DefaultDirectRateLimiter {
+    let per_s = u32::try_from(per_s).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    // A burst of a tenth of a second: the budget is a rate, not a bucket to empty at once.
+    let burst = NonZeroU32::new(per_s.get() / 10).unwrap_or(NonZeroU32::MIN);
+    RateLimiter::direct(Quota::per_second(per_s).allow_burst(burst))
+}
+
+impl Actor for Poller {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(LOOK_INTERVAL, |poller, _| poller.look());
+        ctx.run_interval(Duration::from_secs(1), |poller, _| {
+            let (name, now) = (poller.channel.to_string(), poller.house.clock.now());
+            metrics::gauge!(metric::POLL_LAG, "channel" => name.clone()).set(poller.queue.lag(now).as_secs_f64());
+            let watched = f64::from(u32::try_from(poller.watched.len()).unwrap_or(u32::MAX));
+            metrics::gauge!(metric::POLL_WATCHED, "channel" => name).set(watched);
+        });
+    }
+}
+
+impl Handler<Watch> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
+        let key = (watch.id, watch.no);
+        if self.watched.contains_key(&key) {
+            return;
+        }
+        let entry = Watched { exposed_at: watch.exposed_at, last: None, hinted_until: None, rounds: 0 };
+        self.watched.insert(key, entry);
+        let due = next_poll(watch.exposed_at, None, &self.house.tuning.get());
+        self.queue.push(key, due, Urgency::Routine);
+    }
+}
+
+impl Handler<Unwatch> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, unwatch: Unwatch, _: &mut Self::Context) {
+        let key = (unwatch.id, unwatch.no);
+        if self.watched.remove(&key).is_some() {
+            self.queue.remove(key);
+        }
+    }
+}
+
+impl Handler<Hint> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, hint: Hint, _: &mut Self::Context) {
+        let (key, now) = ((hint.id, hint.no), self.house.clock.now());
+        if let Some(watched) = self.watched.get_mut(&key) {
+            watched.hinted_until = Some(now.plus(HINT_LASTS));
+            self.queue.push(key, now.plus(HINT_GRACE), Urgency::Awaited);
+        }
+    }
+}
+
+impl Handler<Asked> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, asked: Asked, _: &mut Self::Context) {
+        let (now, tuning) = (self.house.clock.now(), self.house.tuning.get());
+        let Some(watched) = self.watched.get_mut(&asked.key) else { return };
+        watched.last = Some(now);
+        watched.rounds = watched.rounds.saturating_add(1);
+        let hinted = watched.hinted_until.is_some_and(|until| now < until);
+        let (from, urgency) = if hinted {
+            (watched.exposed_at.max(now.minus(HINT_LASTS)), Urgency::Awaited)
+        } else {
+            (watched.exposed_at, Urgency::Routine)
+        };
+        // The order's own word ends the watch; until then a settled attempt is asked about once a minute.
+        let next =
+            if asked.settled { now.plus(Duration::from_secs(60)) } else { next_poll(from, Some(now), &tuning) };
+        self.queue.finish(asked.key, next, urgency);
+    }
+}

@@ -1,0 +1,311 @@
+//! The house from outside: what the front door calls. Starting and stopping are in [`start`](crate::start).
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use domain::{
+    ChannelId, OrderId, Timestamp,
+    channel::ChannelProfile,
+    order::{Event, Order, OrderRequest, accept},
+    tuning::{Change, Tuning, TuningError},
+};
+use store::{AppendError, Cause, Entry, Store, StoredEvent, TuningChange};
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::Clock,
+    house::House,
+    intake::Intake,
+    journal::JournalError,
+    order::{Hear, HearError, Heard, entry, publish},
+    registry::{Adopt, Deliver, Letter},
+    router::ChannelStatus,
+    stats::StatsView,
+    view::OrderView,
+};
+
+/// How long a caller waits for an order's verdict; a commit takes milliseconds.
+const VERDICT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The running house. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    house: Arc<House>,
+    intake: Intake,
+}
+
+/// An order is durable.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Its id.
+    pub id: OrderId,
+    /// False if the same order had been accepted before.
+    pub fresh: bool,
+    /// The order as it stands.
+    pub view: OrderBody,
+}
+
+/// An order's view, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct OrderBody {
+    /// The version it shows.
+    pub version: u64,
+    /// JSON of [`OrderView`].
+    pub json: Arc<[u8]>,
+}
+
+/// Why an order was not accepted. Nothing was stored, except where it says "unknown".
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The merchant used this number for another order.
+    #[error("order_no was used for another order, {existing}")]
+    Conflict {
+        /// The other order.
+        existing: OrderId,
+    },
+    /// Too many orders wait for a channel. Try again after this many seconds.
+    #[error("too many orders wait for a channel")]
+    Full {
+        /// When to try again.
+        retry_after_s: u64,
+    },
+    /// Nobody knows whether it is durable; the same body again finds out.
+    #[error("the store did not confirm the order")]
+    Unknown,
+    /// The store takes nothing at the moment.
+    #[error("the store takes no orders at the moment")]
+    Unavailable(#[source] JournalError),
+}
+
+impl Service {
+    pub(crate) fn new(house: Arc<House>) -> Service {
+        Service { house, intake: Intake::default() }
+    }
+
+    pub(crate) fn house(&self) -> &Arc<House> {
+        &self.house
+    }
+
+    /// Accepts an order: answers after its row is committed. Repeating the same body is safe and returns the
+    /// same order. `body_hash` identifies the body for that.
+    ///
+    /// # Errors
+    /// [`AcceptError`], by what the backend does next.
+    pub async fn accept(&self, request: OrderRequest, body_hash: String) -> Result<Accepted, AcceptError> {
+        let house = &self.house;
+        let Some(slot) = self.intake.enter(house.tuning.get().intake_max) else {
+            house.stats.turned_away.one();
+            return Err(AcceptError::Full { retry_after_s: 1 });
+        };
+        let now = house.clock.now();
+        let id = OrderId::from_u128(uuid::Uuid::now_v7().as_u128());
+        let last_used = house.cache.payer_channel_get(&request.payer.id).await;
+        let decision = accept(id, Arc::new(request), now);
+        let order = Arc::new(decision.next);
+        let cause = Cause::new("accepted", "api", "");
+        let entry = entry(&order, decision.facts, cause, now, &[], Some(body_hash.clone()));
+        match house.journal.append(entry).await {
+            Ok(_) => {}
+            Err(JournalError::Refused(AppendError::Duplicate { existing, body_hash: first })) => {
+                if first != body_hash {
+                    return Err(AcceptError::Conflict { existing });
+                }
+                let view = self.order(existing).await.map_err(|_| AcceptError::Unknown)?;
+                let view = view.ok_or(AcceptError::Unknown)?;
+                return Ok(Accepted { id: existing, fresh: false, view });
+            }
+            Err(JournalError::Unknown) => return Err(AcceptError::Unknown),
+            Err(error) => return Err(AcceptError::Unavailable(error)),
+        }
+        house.stats.accepted.one();
+        let json: Arc<[u8]> = OrderView::json(&order).into();
+        let view = OrderBody { version: order.version, json };
+        publish(house, &order, &[]);
+        let adopt = Adopt { order: Box::new(Arc::unwrap_or_clone(order)), last_used, intake: Some(slot) };
+        if house.registry(id).is_none_or(|r| r.tell(adopt).is_err()) {
+            house.undelivered("registry"); // durable all the same: the sweep finds it
+        }
+        Ok(Accepted { id, fresh: true, view })
+    }
+
+    /// Tells an order an event and waits for the verdict, which is durable.
+    ///
+    /// # Errors
+    /// [`HearError`]; after `Busy` and `Unconfirmed` the same event may be told again.
+    pub async fn hear(&self, id: OrderId, event: Event, cause: Cause) -> Result<Heard, HearError> {
+        let registry = self.house.registry(id).ok_or(HearError::Busy)?;
+        let (reply, verdict) = oneshot::channel();
+        let letter = Letter::Hear(Hear { event, cause, reply: Some(reply) });
+        if registry.tell(Deliver { id, letter }).is_err() {
+            self.house.undelivered("registry");
+            return Err(HearError::Busy);
+        }
+        match tokio::time::timeout(VERDICT_DEADLINE, verdict).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(_)) | Err(_) => Err(HearError::Unconfirmed),
+        }
+    }
+
+    /// The payer came back from paying: look now. Best effort; nothing is stored.
+    pub fn hint(&self, id: OrderId) {
+        let told = self.house.registry(id).map(|r| r.tell(Deliver { id, letter: Letter::Hint }));
+        if !matches!(told, Some(Ok(()))) {
+            self.house.undelivered("registry");
+        }
+    }
+
+    /// The order as readers see it: from the cache, else from its history. `None` if there is no such order.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn order(&self, id: OrderId) -> Result<Option<OrderBody>, store::Error> {
+        if let Some((version, json)) = self.house.cache.order_status_get(id).await {
+            return Ok(Some(OrderBody { version, json }));
+        }
+        let Some(order) = self.house.store.order_load(id).await? else {
+            return Ok(None);
+        };
+        let json: Arc<[u8]> = OrderView::json(&order).into();
+        self.house.cache.order_status_put(id, order.version, json.clone(), order.is_settled()).await;
+        Ok(Some(OrderBody { version: order.version, json }))
+    }
+
+    /// Waits until the order's version differs from `version`, at most `wait`; returns what it is then.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn order_after(
+        &self,
+        id: OrderId,
+        version: u64,
+        wait: Duration,
+    ) -> Result<Option<OrderBody>, store::Error> {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            let changed = self.house.board.subscribe(id);
+            match self.order(id).await? {
+                Some(body) if body.version == version => {}
+                other => return Ok(other),
+            }
+            if tokio::time::timeout_at(until, changed).await.is_err() {
+                return self.order(id).await;
+            }
+        }
+    }
+
+    /// The order itself, folded from its history.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn order_load(&self, id: OrderId) -> Result<Option<Order>, store::Error> {
+        self.house.store.order_load(id).await
+    }
+
+    /// The order's story: every transition with its cause.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn order_history(&self, id: OrderId) -> Result<Vec<StoredEvent>, store::Error> {
+        self.house.store.order_history(id).await
+    }
+
+    /// The thresholds in force.
+    #[must_use]
+    pub fn tuning(&self) -> Arc<Tuning> {
+        self.house.tuning.get()
+    }
+
+    /// Changes thresholds: validated, made durable with their author, then in force here at once and on
+    /// every other node within a second. All or nothing.
+    ///
+    /// # Errors
+    /// [`TuneError::Invalid`] names every fault; [`TuneError::Store`]: nothing changed.
+    pub async fn tune(&self, changes: Vec<(String, String)>, by: &str) -> Result<Vec<Change>, TuneError> {
+        let before = self.house.tuning.get();
+        let next = before.patch(changes).map_err(TuneError::Invalid)?;
+        let changed = next.changes_since(&before);
+        for change in &changed {
+            let row = TuningChange {
+                key: change.key.to_owned(),
+                value: change.to.to_string(),
+                at: self.house.clock.now(),
+                by: by.to_owned(),
+            };
+            self.house.journal.append(Entry::Tuning(row)).await.map_err(TuneError::Store)?;
+        }
+        tracing::info!(by, changes = changed.len(), "thresholds changed");
+        self.house.tuning.put(next);
+        Ok(changed)
+    }
+
+    /// Takes channels out of use (operators), or back. Open attempts go on; new ones start elsewhere.
+    pub fn disable(&self, channels: HashSet<ChannelId>) {
+        self.house.routes.disable(channels);
+    }
+
+    /// Every channel's state, as of the router's last look.
+    #[must_use]
+    pub fn channels(&self) -> Arc<Vec<ChannelStatus>> {
+        self.house.routes.status()
+    }
+
+    /// Every configured channel, best first.
+    #[must_use]
+    pub fn profiles(&self) -> Vec<ChannelProfile> {
+        self.house
+            .preference
+            .iter()
+            .filter_map(|id| self.house.lines.get(id))
+            .map(|line| line.profile.clone())
+            .collect()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> StatsView {
+        let signing = channels::signing_counters();
+        let mut view = self.house.stats.view();
+        (view.signatures, view.verifications) = (signing.rsa_signatures, signing.rsa_verifications);
+        view
+    }
+
+    /// Orders accepted and not yet on their way to a channel.
+    #[must_use]
+    pub fn unrouted(&self) -> u64 {
+        self.intake.taken()
+    }
+
+    /// The store, for readers (admin lists, audit).
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.house.store
+    }
+
+    /// The cache, for the front door's rate limits.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<dyn store::Cache> {
+        &self.house.cache
+    }
+
+    /// The present moment, by the house's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.house.clock.now()
+    }
+
+    /// The house's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.house.clock
+    }
+}
+
+/// Why thresholds were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    /// A key or a value is wrong; every fault is named.
+    #[error(transparent)]
+    Invalid(TuningError),
+    /// The change could not be stored.
+    #[error("the change could not be stored")]
+    Store(#[source] JournalError),
+}

@@ -1,0 +1,276 @@
+//! Starting and stopping the house, in a written order.
+//!
+//! Start: journal; gateways, pollers and router; webhook sender; last the registries, whose sweep revives
+//! every open order and so needs all the others. Stop, after the front door has drained: claim nothing new
+//! (pollers, webhooks), let calls under way end until the deadline, let the journal commit what it holds, stop
+//! the threads. What is cut off by the deadline is an unanswered call, and resumes like after a crash.
+
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix::{Actor, Arbiter};
+use channels::Channel;
+use domain::{
+    ChannelId,
+    routing::{ChannelState, ChannelView},
+    tuning::Tuning,
+};
+use store::{Cache, Store};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::{
+    board::Board,
+    clock::Clock,
+    gateway::ChannelGateway,
+    guardian::Guardian,
+    handle::Handle,
+    house::{House, Line},
+    journal::{Journal, JournalHandle},
+    meter::Meter,
+    poller::{PollGauge, Poller},
+    registry::{OrderRegistry, PollerReborn},
+    router::{ChannelRouter, Routes},
+    service::Service,
+    stats::Stats,
+    tuning::TuningHandle,
+    webhook_sender::{WebhookOptions, WebhookSender},
+};
+
+/// How often a node looks for thresholds that another node or the command line changed.
+const TUNING_LOOK: Duration = Duration::from_millis(500);
+
+/// What a house is built from.
+pub struct Parts {
+    /// Durable memory, migrated.
+    pub store: Arc<dyn Store>,
+    /// What may be lost.
+    pub cache: Arc<dyn Cache>,
+    /// The source of "now".
+    pub clock: Arc<dyn Clock>,
+    /// Thresholds of the configuration; what the store holds goes on top.
+    pub tuning: Tuning,
+    /// The channels, best first.
+    pub channels: Vec<Arc<dyn Channel>>,
+    /// How webhooks are signed.
+    pub webhooks: WebhookOptions,
+    /// Threads for orders.
+    pub order_threads: NonZeroUsize,
+}
+
+/// Why a house did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The thresholds in the store could not be read.
+    #[error("the thresholds could not be read from the store")]
+    Store(#[from] store::Error),
+    /// The HTTP client for webhooks could not be made.
+    #[error("the HTTP client for webhooks could not be made")]
+    Client(#[from] reqwest::Error),
+    /// A thread ended while the house was being built.
+    #[error("a thread ended during the start")]
+    Thread,
+}
+
+/// A running house and its threads.
+pub struct Running {
+    /// What the front door calls.
+    pub service: Service,
+    arbiters: Vec<Arbiter>,
+}
+
+/// Builds and starts a house. Must run inside an actix system.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub async fn start(parts: Parts) -> Result<Running, StartError> {
+    let base = parts.tuning.clone();
+    let tuning = TuningHandle::new(with_stored(&base, &*parts.store).await?);
+    let stats = Arc::new(Stats::default());
+    let client = reqwest::Client::builder()
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(64)
+        .build()?;
+
+    let preference: Vec<ChannelId> = parts.channels.iter().map(|c| c.profile().id.clone()).collect();
+    let mut lines = HashMap::new();
+    let (mut views, mut meters) = (Vec::new(), Vec::new());
+    for channel in parts.channels {
+        let profile = channel.profile().clone();
+        let meter = Meter::new(profile.id.clone(), parts.clock.clone());
+        meters.push((profile.id.clone(), meter.clone()));
+        views.push(ChannelView {
+            profile: profile.clone(),
+            state: ChannelState::Healthy,
+            probe_due: false,
+            reason: "just started".to_owned(),
+        });
+        let line = Line {
+            profile: profile.clone(),
+            channel,
+            gateway: Handle::default(),
+            poller: Handle::default(),
+            meter,
+            poll_gauge: PollGauge::default(),
+        };
+        lines.insert(profile.id, line);
+    }
+    let threads = parts.order_threads.get();
+    let house = Arc::new(House {
+        store: parts.store,
+        cache: parts.cache,
+        clock: parts.clock,
+        routes: Routes::new(views, meters, tuning.clone()),
+        tuning,
+        journal: JournalHandle::default(),
+        lines,
+        preference,
+        board: Board::default(),
+        stats,
+        registries: (0..threads).map(|_| Handle::default()).collect(),
+        webhooks: Handle::default(),
+        closing: false.into(),
+    });
+
+    let mut arbiters = Vec::new();
+    arbiters.push(on_thread(house.clone(), start_journal).await?);
+    arbiters.push(on_thread(house.clone(), move |house| start_channels(house, client, parts.webhooks, base)).await?);
+    for index in 0..threads {
+        arbiters.push(on_thread(house.clone(), move |house| start_registry(house, index)).await?);
+    }
+    Ok(Running { service: Service::new(house), arbiters })
+}
+
+/// Runs `build` on a thread of its own and waits until it has.
+async fn on_thread(
+    house: Arc<House>,
+    build: impl FnOnce(Arc<House>) + Send + 'static,
+) -> Result<Arbiter, StartError> {
+    let arbiter = Arbiter::new();
+    let (built, done) = oneshot::channel();
+    let sent = arbiter.spawn_fn(move || {
+        build(house);
+        let _starter_gave_up = built.send(());
+    });
+    if !sent {
+        return Err(StartError::Thread);
+    }
+    done.await.map_err(|_| StartError::Thread)?;
+    Ok(arbiter)
+}
+
+fn start_journal(house: Arc<House>) {
+    let handle = house.journal.0.clone();
+    Guardian::watch(
+        "journal",
+        handle,
+        move || Journal::new(house.store.clone(), house.stats.clone()).start(),
+        || {},
+    );
+}
+
+fn start_channels(house: Arc<House>, client: reqwest::Client, webhooks: WebhookOptions, base: Tuning) {
+    for (id, line) in &house.lines {
+        let (h, c, m) = (house.clone(), line.channel.clone(), line.meter.clone());
+        let make = move || ChannelGateway::new(c.clone(), m.clone(), h.stats.clone(), &h.tuning).start();
+        Guardian::watch("gateway", line.gateway.clone(), make, || {});
+        let (h, id, me) = (house.clone(), id.clone(), line.poller.clone());
+        let make = move || Poller::new(id.clone(), h.clone(), me.clone()).start();
+        let h = house.clone();
+        let reborn = move || {
+            for registry in &h.registries {
+                if registry.tell(PollerReborn).is_err() {
+                    h.undelivered("registry");
+                }
+            }
+        };
+        Guardian::watch("poller", line.poller.clone(), make, reborn);
+    }
+    let (h, router) = (house.clone(), Handle::default());
+    Guardian::watch("router", router, move || ChannelRouter::new(h.clone()).start(), || {});
+    let (h, me) = (house.clone(), house.webhooks.clone());
+    let make = move || WebhookSender::new(h.clone(), me.clone(), client.clone(), webhooks.clone()).start();
+    Guardian::watch("webhook_sender", house.webhooks.clone(), make, || {});
+    actix::spawn(follow_tuning(house, base));
+}
+
+fn start_registry(house: Arc<House>, index: usize) {
+    let Some(handle) = house.registries.get(index).cloned() else { return };
+    let (h, of, me) = (house.clone(), house.registries.len(), handle.clone());
+    Guardian::watch(
+        "registry",
+        handle,
+        move || OrderRegistry::new(h.clone(), me.clone(), index, of).start(),
+        || {},
+    );
+}
+
+/// The configuration's thresholds with the store's on top. A stored value that is not valid any more (an
+/// older version wrote it) is left out and named.
+async fn with_stored(base: &Tuning, store: &dyn Store) -> Result<Tuning, store::Error> {
+    let stored = store.tuning_all().await?;
+    let mut tuning = base.clone();
+    let all: Vec<(String, String)> = stored.into_iter().map(|row| (row.key, row.value)).collect();
+    match base.patch(all.clone()) {
+        Ok(patched) => tuning = patched,
+        Err(error) => {
+            warn!(%error, "stored thresholds that are not valid are left out");
+            for (key, value) in all {
+                if let Ok(patched) = tuning.patch([(key, value)]) {
+                    tuning = patched;
+                }
+            }
+        }
+    }
+    Ok(tuning)
+}
+
+/// Looks for changes made elsewhere, for as long as the thread lives.
+async fn follow_tuning(house: Arc<House>, base: Tuning) {
+    let mut ticks = tokio::time::interval(TUNING_LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match with_stored(&base, &*house.store).await {
+            Ok(tuning) if tuning != *house.tuning.get() => {
+                let changes = tuning.changes_since(&house.tuning.get());
+                info!(?changes, "thresholds changed elsewhere are in force here");
+                house.tuning.put(tuning);
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%error, "thresholds could not be read; the ones in force stay"),
+        }
+        let disabled: HashSet<ChannelId> = house.routes.disabled_now();
+        metrics::gauge!(crate::metric_definitions::CHANNELS_DISABLED)
+            .set(f64::from(u32::try_from(disabled.len()).unwrap_or(u32::MAX)));
+    }
+}
+
+impl Running {
+    /// Stops in order; calls that are still out after `deadline` are left to resume at the next start.
+    pub async fn stop(self, deadline: Duration) {
+        let house = self.service.house().clone();
+        house.closing.store(true, Ordering::Release);
+        let until = tokio::time::Instant::now() + deadline;
+        let calls = || house.lines.values().map(|l| l.meter.in_flight()).sum::<usize>();
+        while calls() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let cut_off = calls();
+        if tokio::time::timeout_at(until + Duration::from_secs(2), house.journal.flush()).await.is_err() {
+            warn!("the journal did not finish in time");
+        }
+        info!(cut_off, "the house stops");
+        for arbiter in self.arbiters {
+            arbiter.stop();
+            if arbiter.join().is_err() {
+                warn!("a thread ended in a panic");
+            }
+        }
+    }
+}

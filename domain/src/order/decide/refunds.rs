@@ -1,0 +1,101 @@
+//! Giving money back: asked for by the backend, or owed because a capture was one too many.
+
+use super::{Draft, Rejected};
+use crate::{
+    Answer, AttemptNo, Money, RefundNo,
+    channel::{Fault, RefundAnswer, RefundFound, RefundProgress},
+    order::{Fact, RefundCause, RefundState},
+};
+
+/// Two digits are all a refund number has.
+const REFUNDS_MAX: u8 = 99;
+
+impl Draft {
+    /// A capture that does not pay the order goes back in full.
+    pub(super) fn book_refund(&mut self, no: AttemptNo, amount: Money, cause: RefundCause) {
+        // Surplus captures are at most one an attempt, and attempts are fewer than refund numbers; asked
+        // refunds leave room for them (see `refund_asked`), so a number is always free.
+        let n = u8::try_from(self.order.refunds.len()).unwrap_or(u8::MAX).saturating_add(1);
+        self.push(Fact::RefundBooked {
+            refund_no: self.order.id.refund_no(n),
+            no,
+            amount,
+            cause,
+            backend_no: None,
+            reason: "duplicate or late payment".to_owned(),
+            at: self.now,
+        });
+    }
+
+    pub(super) fn refund_asked(&mut self, backend_no: &str, amount: Money, reason: &str) -> Result<(), Rejected> {
+        let Some(kept) = self.order.kept else {
+            return Err(Rejected::NotPaid(self.order.state));
+        };
+        if let Some(known) = self.order.refunds.iter().find(|r| r.backend_no.as_deref() == Some(backend_no)) {
+            let same = known.amount == amount;
+            return if same { Ok(()) } else { Err(Rejected::RefundNoReused { amount: known.amount }) };
+        }
+        if amount.is_zero() {
+            return Err(Rejected::RefundOfNothing);
+        }
+        let left = self.order.refundable(kept);
+        if amount > left {
+            return Err(Rejected::RefundExceeds { left });
+        }
+        let used = u8::try_from(self.order.refunds.len()).unwrap_or(u8::MAX);
+        if used.saturating_add(self.rules.attempts_max) >= REFUNDS_MAX {
+            return Err(Rejected::TooManyRefunds);
+        }
+        self.push(Fact::RefundBooked {
+            refund_no: self.order.id.refund_no(used.saturating_add(1)),
+            no: kept,
+            amount,
+            cause: RefundCause::Asked,
+            backend_no: Some(backend_no.to_owned()),
+            reason: reason.to_owned(),
+            at: self.now,
+        });
+        Ok(())
+    }
+
+    pub(super) fn refund_answered(&mut self, refund_no: &RefundNo, answer: &RefundAnswer) -> Result<(), Rejected> {
+        let refund = self.order.refund(refund_no).ok_or_else(|| Rejected::UnknownRefund(refund_no.clone()))?;
+        let (state, expected) = (refund.state, refund.amount);
+        let refund_no = refund_no.clone();
+        match (state, answer) {
+            (RefundState::Booked, Answer::Accepted(RefundProgress::Processing)) => {
+                self.push(Fact::RefundAccepted { refund_no });
+            }
+            // A later success outranks an earlier "gave up": operators may have had it repaired at the channel.
+            (
+                RefundState::Booked | RefundState::Processing | RefundState::Failed,
+                Answer::Settled(RefundFound::Succeeded { channel_refund_id, amount, at }),
+            ) => {
+                if *amount != expected {
+                    return Err(Rejected::AmountDiffers { expected, got: *amount });
+                }
+                let channel_refund_id = channel_refund_id.clone();
+                self.push(Fact::RefundSucceeded { refund_no, channel_refund_id, at: *at });
+                self.conclude();
+            }
+            (
+                RefundState::Booked | RefundState::Processing,
+                Answer::Settled(RefundFound::Failed { code }),
+            ) => self.push(Fact::RefundFailed { refund_no, code: code.clone() }),
+            // Our own mistake will not go away by repeating it; it is listed for people.
+            (RefundState::Booked, Answer::Declined(refusal)) if refusal.fault == Fault::Ours => {
+                self.push(Fact::RefundFailed { refund_no, code: refusal.code.clone() });
+            }
+            // Still at work, unknown to the channel, busy or silent: `resume` owes the next call.
+            (
+                RefundState::Booked | RefundState::Processing,
+                Answer::Accepted(RefundProgress::Processing | RefundProgress::NotFound)
+                | Answer::Declined(_)
+                | Answer::NeverSent(_)
+                | Answer::Silent(_),
+            ) => {}
+            (RefundState::Succeeded | RefundState::Failed, _) => {} // a repeat
+        }
+        Ok(())
+    }
+}

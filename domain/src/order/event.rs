@@ -1,0 +1,94 @@
+//! What can happen to an order from outside.
+
+use crate::{
+    AttemptNo, ChannelId, Evidence, Money, RefundNo,
+    channel::{PrepayAnswer, RefundAnswer},
+    routing::Choice,
+};
+
+/// An event. It is judged by [`decide`](super::decide::decide) and may leave no trace at all.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The router answered which channel comes next.
+    Routed(Choice),
+    /// The prepay of attempt `no` has been silent for long enough; the router named another channel.
+    HedgeDue {
+        /// The silent attempt.
+        no: AttemptNo,
+        /// The router's answer.
+        choice: Choice,
+    },
+    /// A prepay came back.
+    Prepaid {
+        /// Which attempt.
+        no: AttemptNo,
+        /// What the channel said.
+        answer: PrepayAnswer,
+        /// True if no other call for this attempt was ever made, in this life or an earlier one.
+        only_call: bool,
+    },
+    /// A verified word of the channel, from wherever.
+    Found {
+        /// Which attempt.
+        no: AttemptNo,
+        /// The word.
+        evidence: Evidence,
+    },
+    /// A close came back without a final word.
+    CloseUnanswered {
+        /// Which attempt.
+        no: AttemptNo,
+    },
+    /// The leisurely close of an attempt that nobody could pay came to an end, whatever it was.
+    TidyDone {
+        /// Which attempt.
+        no: AttemptNo,
+    },
+    /// The payer asks for another way to pay.
+    SwitchAsked {
+        /// Which, or any other.
+        to: Option<ChannelId>,
+        /// True if the payer agrees to be debited there at once.
+        consent: bool,
+    },
+    /// The backend or the payer calls the order off.
+    CancelAsked,
+    /// The backend asks for money back.
+    RefundAsked {
+        /// The backend's own number: the idempotency key within the order.
+        backend_no: String,
+        /// How much.
+        amount: Money,
+        /// Text for the payer.
+        reason: String,
+    },
+    /// The channel answered to a refund or a refund query, or notified of one.
+    RefundAnswered {
+        /// Which refund.
+        refund_no: RefundNo,
+        /// What it said.
+        answer: RefundAnswer,
+    },
+    /// Time has passed: look at the deadlines.
+    Tick,
+}
+
+impl Event {
+    /// The word used in logs, causes and tests.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Event::Routed(_) => "routed",
+            Event::HedgeDue { .. } => "hedge_due",
+            Event::Prepaid { .. } => "prepaid",
+            Event::Found { .. } => "found",
+            Event::CloseUnanswered { .. } => "close_unanswered",
+            Event::TidyDone { .. } => "tidy_done",
+            Event::SwitchAsked { .. } => "switch_asked",
+            Event::CancelAsked => "cancel_asked",
+            Event::RefundAsked { .. } => "refund_asked",
+            Event::RefundAnswered { .. } => "refund_answered",
+            Event::Tick => "tick",
+        }
+    }
+}

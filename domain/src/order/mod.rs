@@ -1,0 +1,278 @@
+//! The life of one order, from accepted to certain.
+//!
+//! [`decide`](decide::decide) takes an order, an event and the time and returns the facts to append; nothing
+//! else changes an order. [`resume`](resume::resume) reads from the state alone what is still owed, so the
+//! ordinary path and the recovery after a crash are the same path. Both are pure.
+//! Nothing here ends an attempt without a [`Certificate`]; silence has no event that could.
+
+pub mod announce;
+pub mod attempt;
+pub mod decide;
+pub mod event;
+pub mod fact;
+pub mod refund;
+pub mod resume;
+pub mod truth;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use announce::{Announcement, announcements};
+pub use attempt::{Attempt, AttemptCause, Certificate, NeverExposed};
+pub use decide::{Decision, Rejected, Rules, accept, decide};
+pub use event::Event;
+pub use fact::Fact;
+pub use refund::{Refund, RefundCause, RefundState};
+pub use resume::{Owed, resume};
+pub use truth::{Truth, TruthCode, truth};
+
+use crate::{AttemptNo, ChannelId, MerchantId, Money, OrderId, RefundNo, Scene, Timestamp};
+
+/// The five states of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderState {
+    /// 待支付: accepted and durable; nothing exposed.
+    Pending,
+    /// 处理中: the payer can pay.
+    Processing,
+    /// 成功: captured exactly once, net.
+    Success,
+    /// 失败: every attempt certified, nothing kept.
+    Failed,
+    /// 可疑: evidence is missing or contradicts.
+    Suspicious,
+}
+
+impl OrderState {
+    /// Every state, in the order of the table in the documentation.
+    pub const ALL: [OrderState; 5] = [
+        OrderState::Pending,
+        OrderState::Processing,
+        OrderState::Success,
+        OrderState::Failed,
+        OrderState::Suspicious,
+    ];
+
+    /// The word used in the API, the store and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OrderState::Pending => "pending",
+            OrderState::Processing => "processing",
+            OrderState::Success => "success",
+            OrderState::Failed => "failed",
+            OrderState::Suspicious => "suspicious",
+        }
+    }
+
+    /// True for success and failed: the backend may act on it.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, OrderState::Success | OrderState::Failed)
+    }
+}
+
+/// Who pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payer {
+    /// The campus's number for the person; the campus card is debited under it.
+    pub id: String,
+    /// `student`, `staff`, …: limits and channels depend on it.
+    pub account_type: String,
+    /// The person's id at WeChat, where the scene needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openid: Option<String>,
+    /// The person's network address, where the scene needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<String>,
+}
+
+/// What a backend asked to be paid; never changes after acceptance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRequest {
+    /// The backend's own number: the idempotency key within the merchant.
+    pub order_no: String,
+    /// The stall.
+    pub merchant_id: MerchantId,
+    /// How much, above zero.
+    pub amount: Money,
+    /// Shown to the payer.
+    pub description: String,
+    /// Who pays.
+    pub payer: Payer,
+    /// How the payer meets the payment.
+    pub scene: Scene,
+    /// Channels that may be used, best first; empty means every configured one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<ChannelId>,
+    /// Direct channels the payer agreed to be debited on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<ChannelId>,
+    /// Where webhooks go; none means the backend reads `/v1/events` or polls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_url: Option<String>,
+    /// The last moment at which the payer may pay.
+    pub expires_at: Timestamp,
+}
+
+/// What the payer or the backend asked for while the order was open.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "wish", rename_all = "snake_case")]
+pub enum Wish {
+    /// Nothing: collect the order.
+    #[default]
+    Collect,
+    /// Do not collect it any more.
+    Cancel,
+    /// Collect it another way; `None` leaves the choice to the router.
+    Switch {
+        /// The channel asked for.
+        to: Option<ChannelId>,
+    },
+}
+
+/// Why an order failed, for the backend and the payer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The payer did not pay in time.
+    Expired,
+    /// The backend or the payer called it off.
+    Cancelled,
+    /// Every channel that could be used refused.
+    Declined,
+    /// The channel closed the trade unasked.
+    ClosedByChannel,
+    /// Money came after failure, or not as ordered, and went back.
+    Returned,
+}
+
+impl Failure {
+    /// The word used in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Failure::Expired => "expired",
+            Failure::Cancelled => "cancelled",
+            Failure::Declined => "declined",
+            Failure::ClosedByChannel => "closed_by_channel",
+            Failure::Returned => "returned",
+        }
+    }
+}
+
+/// One order: the fold of its facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its id.
+    pub id: OrderId,
+    /// What was asked.
+    pub request: Arc<OrderRequest>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Where it stands.
+    pub state: OrderState,
+    /// How many transitions were committed: the key of the last row in `order_events`.
+    pub version: u64,
+    /// Tries to collect it, by number.
+    pub attempts: Vec<Attempt>,
+    /// Money going back, by number.
+    pub refunds: Vec<Refund>,
+    /// What was asked for meanwhile.
+    pub wish: Wish,
+    /// Direct channels the payer agreed to after acceptance.
+    pub consents: Vec<ChannelId>,
+    /// The attempt whose capture pays the order.
+    pub kept: Option<AttemptNo>,
+    /// Set when the order failed, also if it is suspicious again since: a backend was told "failed".
+    pub failure: Option<Failure>,
+}
+
+impl Order {
+    /// The attempt with this number.
+    #[must_use]
+    pub fn attempt(&self, no: AttemptNo) -> Option<&Attempt> {
+        self.attempts.iter().find(|a| a.no == no)
+    }
+
+    /// The refund with this number.
+    #[must_use]
+    pub fn refund(&self, no: &RefundNo) -> Option<&Refund> {
+        self.refunds.iter().find(|r| r.no == *no)
+    }
+
+    /// Attempts that nothing has ended yet.
+    pub fn uncertified(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().filter(|a| a.certificate.is_none())
+    }
+
+    /// The one attempt whose credential the payer should see now, if any.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Attempt> {
+        self.uncertified().filter(|a| a.is_exposed() && a.close_asked_at.is_none()).max_by_key(|a| a.no)
+    }
+
+    /// All direct channels the payer agreed to.
+    pub fn all_consents(&self) -> impl Iterator<Item = &ChannelId> {
+        self.request.consents.iter().chain(&self.consents)
+    }
+
+    /// Captured and not on its way back: what the order holds, over all channels.
+    #[must_use]
+    pub fn net_captured(&self) -> Money {
+        let fen = self.captured().fen().saturating_sub(self.refunded().fen());
+        Money::from_fen(fen).unwrap_or(Money::ZERO)
+    }
+
+    /// Everything that was captured, over all attempts.
+    #[must_use]
+    pub fn captured(&self) -> Money {
+        Money::sum(self.attempts.iter().filter_map(|a| a.capture.as_ref()).map(|c| c.amount))
+            .unwrap_or(Money::ZERO)
+    }
+
+    /// Everything that was given back for good.
+    #[must_use]
+    pub fn refunded(&self) -> Money {
+        Money::sum(self.refunds.iter().filter(|r| r.state == RefundState::Succeeded).map(|r| r.amount))
+            .unwrap_or(Money::ZERO)
+    }
+
+    /// What may still be refunded of attempt `no`: its capture less every refund that did not fail.
+    #[must_use]
+    pub fn refundable(&self, no: AttemptNo) -> Money {
+        let captured = self.attempt(no).and_then(|a| a.capture.as_ref()).map_or(0, |c| c.amount.fen());
+        let going: i64 = self
+            .refunds
+            .iter()
+            .filter(|r| r.attempt == no && r.state != RefundState::Failed)
+            .map(|r| r.amount.fen())
+            .sum();
+        Money::from_fen(captured.saturating_sub(going)).unwrap_or(Money::ZERO)
+    }
+
+    /// True when captures that do not pay the order have not all gone back yet.
+    #[must_use]
+    pub fn surplus_outstanding(&self) -> bool {
+        self.attempts.iter().filter(|a| a.capture.is_some() && Some(a.no) != self.kept).any(|a| {
+            let back: i64 = self
+                .refunds
+                .iter()
+                .filter(|r| r.attempt == a.no && r.state == RefundState::Succeeded)
+                .map(|r| r.amount.fen())
+                .sum();
+            a.capture.as_ref().is_some_and(|c| c.amount.fen() > back)
+        })
+    }
+
+    /// True when nothing is owed any more: terminal, every attempt certified and tidy, every refund final.
+    /// The actor of a settled order stops; a late message revives it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.state.is_terminal()
+            && self.attempts.iter().all(Attempt::is_tidy)
+            && self.refunds.iter().all(|r| r.state.is_final())
+    }
+}
