@@ -22,11 +22,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, CallStats, WindowStats};
+use super::{CallStats, verdict};
 use crate::{ChannelId, Timestamp, time, tuning::Tuning};
-
-/// One slow call among probes may be chance; two are a slow channel.
-const SLOW_PROBES: u32 = 2;
 
 /// The state of a channel as the router sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -181,7 +178,7 @@ impl Health {
                 (S::Healthy, "switching is turned off".to_owned())
             }
             (S::Healthy, _) => {
-                (S::Slow, stats.each().into_iter().find_map(|(call, s)| too_slow(call, s, tuning))?)
+                (S::Slow, stats.each().into_iter().find_map(|(call, s)| verdict::too_slow(call, s, tuning))?)
             }
             (S::Slow, _) => {
                 let rested = now.since(self.since) >= self.stay;
@@ -206,26 +203,17 @@ impl Health {
         now: Timestamp,
         tuning: &Tuning,
     ) -> Option<(ChannelState, String)> {
-        if let Some(why) = stats.each().into_iter().find_map(|(call, s)| probes_failed(call, s, tuning)) {
+        if let Some(why) =
+            stats.each().into_iter().find_map(|(call, s)| verdict::probes_failed(call, s, tuning))
+        {
             return Some((ChannelState::Slow, why));
         }
-        // Thin traffic: what prepays are missing, queries make up for.
-        let enough = u64::from(stats.samples()) >= tuning.probe_min_samples;
         let tried = now.since(self.since);
-        let well = stats.each().into_iter().all(|(_, s)| {
-            s.quantile_ms < tuning.recover_threshold_ms && s.error_share() <= tuning.error_share / 2.0
-        });
-        (enough && well && tried >= Duration::from_secs(tuning.recover_after_s)).then(|| {
-            let why = format!(
-                "probes {} {} ms < {} ms for {} s, {} samples",
-                name(tuning.quantile),
-                number(stats.prepay.quantile_ms.max(stats.query.quantile_ms)),
-                number(tuning.recover_threshold_ms),
-                tried.as_secs(),
-                stats.samples()
-            );
-            (ChannelState::Healthy, why)
-        })
+        let long_enough = tried >= Duration::from_secs(tuning.recover_after_s);
+        long_enough
+            .then(|| verdict::probes_passed(stats, tried, tuning))
+            .flatten()
+            .map(|why| (ChannelState::Healthy, why))
     }
 
     fn enter(&mut self, transition: &Transition, tuning: &Tuning) {
@@ -255,87 +243,6 @@ impl Health {
 /// `seconds` doubled so many times, at most `most`.
 fn doubled(seconds: u64, times: u32, most: u64) -> u64 {
     2_u64.checked_pow(times).map_or(most, |factor| seconds.saturating_mul(factor).min(most))
-}
-
-/// Why a healthy channel is slow now, if it is.
-///
-/// The backlog rule is for the first second of a standstill: a window of ten good seconds needs another
-/// second of bad ones before its p90 moves. If more calls have been waiting past the threshold than the
-/// channel answered in the last second, most of what it is given now goes bad; half the usual number of samples
-/// is enough for that, since none of them is in doubt.
-fn too_slow(call: Call, stats: &WindowStats, tuning: &Tuning) -> Option<String> {
-    if !tuning.switch_enabled {
-        return None;
-    }
-    let enough = u64::from(stats.samples) >= tuning.min_samples;
-    if enough && stats.quantile_ms > tuning.latency_threshold_ms {
-        return Some(latency(call, stats, tuning));
-    }
-    if enough && stats.error_share() > tuning.error_share {
-        return Some(errors(call, stats, tuning));
-    }
-    let backlog =
-        u64::from(stats.overdue) >= tuning.min_samples.div_ceil(2) && stats.overdue > stats.answered_lately;
-    backlog.then(|| {
-        format!(
-            "{} {} calls unanswered for more than {} ms, {} answered in the last second",
-            stats.overdue,
-            call.as_str(),
-            number(tuning.latency_threshold_ms),
-            stats.answered_lately
-        )
-    })
-}
-
-/// Why probes show that a channel is still slow, if they do.
-fn probes_failed(call: Call, stats: &WindowStats, tuning: &Tuning) -> Option<String> {
-    if stats.slow >= SLOW_PROBES && stats.quantile_ms > tuning.latency_threshold_ms {
-        return Some(format!("probes: {}", latency(call, stats, tuning)));
-    }
-    let failing = stats.errors >= SLOW_PROBES && stats.error_share() > tuning.error_share;
-    failing.then(|| format!("probes: {}", errors(call, stats, tuning)))
-}
-
-fn latency(call: Call, stats: &WindowStats, tuning: &Tuning) -> String {
-    format!(
-        "{} {} {} ms > {} ms over {} s, {} samples",
-        call.as_str(),
-        name(tuning.quantile),
-        number(stats.quantile_ms),
-        number(tuning.latency_threshold_ms),
-        tuning.window_s,
-        stats.samples
-    )
-}
-
-fn errors(call: Call, stats: &WindowStats, tuning: &Tuning) -> String {
-    format!(
-        "{} errors in {} {} calls > {} % over {} s",
-        stats.errors,
-        stats.samples,
-        call.as_str(),
-        tuning.error_share * 100.0,
-        tuning.window_s
-    )
-}
-
-/// `p90` for 0.9, `p99.9` for 0.999.
-fn name(quantile: f64) -> String {
-    let text = format!("{:.2}", quantile * 100.0);
-    format!("p{}", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// Thousands apart: `1,240`.
-fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Every transition of the table, one by one, and the words it leaves behind.
 
 use super::*;
+use crate::routing::{
+    WindowStats,
+    verdict::{name, number},
+};
 
 const START: Timestamp = Timestamp::from_secs(1_000_000);
 

@@ -11,6 +11,7 @@ mod histogram;
 mod monitor;
 #[cfg(test)]
 mod rush_tests;
+mod verdict;
 mod window;
 
 pub use choice::{ChannelView, Choice, RouteNeed, choose};
