@@ -15,8 +15,8 @@ use crate::{Timestamp, tuning::Tuning};
 /// When to ask next.
 ///
 /// `from` is the moment of exposure, or of the last hint that the payer came back if that is later: the
-/// schedule starts anew there. `last_poll` is when the latest query began. By default the first is due
-/// after 500 ms, then every 500 ms up to 10 s after `from`, every second up to 30 s, every 2 s up to 60 s, and
+/// schedule starts anew there. `last_poll` is when the latest query began. By default the first is due after
+/// 500 ms, then every 500 ms up to 10 s after `from`, every second up to 30 s, every 2 s up to 60 s, and
 /// every 5 s from then on, past expiry too: only a certificate ends it.
 #[must_use]
 pub fn next_poll(from: Timestamp, last_poll: Option<Timestamp>, tuning: &Tuning) -> Timestamp {

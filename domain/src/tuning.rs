@@ -1,8 +1,10 @@
-//! Every threshold an operator changes at runtime: names, defaults, ranges, and how they depend on each other.
+//! Every threshold an operator changes at runtime: names, defaults, ranges, and how they depend on each
+//! other.
 //!
-//! Owns the one table of settings. Promises that a [`Tuning`] that passed [`Tuning::set`] or [`Tuning::patch`]
-//! is consistent as a whole, and that a refusal names every fault at once. Keys are flat, units come last.
-//! Storing, spreading and auditing a change is left to others. A refused change changes nothing.
+//! Owns the one table of settings. Promises that a [`Tuning`] that passed [`Tuning::set`] or
+//! [`Tuning::patch`] is consistent as a whole, and that a refusal names every fault at once. Keys are flat,
+//! units come last. Storing, spreading and auditing a change is left to others. A refused change changes
+//! nothing.
 
 mod table;
 

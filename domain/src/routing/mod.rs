@@ -1,9 +1,10 @@
 //! Which channel an order starts on, and when a channel is to be left alone.
 //!
-//! [`Window`] holds what was measured of one kind of call, [`Health`] is the state machine over it, [`Monitor`] is both for one
-//! channel, [`choose`] picks a channel for one order. All pure: the router actor measures, asks on every
-//! tick, keeps the transitions and passes a random draw in. A restarted router starts with empty windows
-//! and healthy channels and relearns within seconds; nothing here is worth storing.
+//! [`Window`] holds what was measured of one kind of call, [`Health`] is the state machine over it,
+//! [`Monitor`] is both for one channel, [`choose`] picks a channel for one order. All pure: the router actor
+//! measures, asks on every tick, keeps the transitions and passes a random draw in. A restarted router
+//! starts with empty windows and healthy channels and relearns within seconds; nothing here is worth
+//! storing.
 
 mod choice;
 mod health;

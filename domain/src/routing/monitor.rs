@@ -2,7 +2,8 @@
 //!
 //! Promises that probes are judged by what was measured since they began, and that they do not run dry: when
 //! the share of orders yields too few, [`Monitor::probe_due`] claims the next order, and when there is no
-//! order either, [`Monitor::query_probe_due`] asks for a cheap query. Who calls whom is the router's business.
+//! order either, [`Monitor::query_probe_due`] asks for a cheap query. Who calls whom is the router's
+//! business.
 
 use std::time::Duration;
 
