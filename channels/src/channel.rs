@@ -3,7 +3,9 @@
 //! Each call is one HTTP exchange (two at most, when a signing certificate must be fetched first): no repeats
 //! inside, no deadline but the one for connecting. The caller owns one deadline around the call; dropping the
 //! future at any point is safe and means "silent".
-//! The answer says what may be done next; see [`Answer`](domain::Answer).
+//! The answer says what may be done next; see [`Answer`](domain::Answer). `Declined` and `NeverSent` speak of the
+//! call at hand alone: an earlier call under the same number may have been taken, so after a silent call only a
+//! query or a close certifies the number.
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -156,9 +156,12 @@ impl CampusCard {
             "ORDER_NOT_FOUND" => Answer::Accepted(StillOpen::NotFound),
             "UNKNOWN_RESULT" => Answer::Accepted(StillOpen::Pending),
             "SYSTEM_BUSY" | "SERVICE_CLOSED" => Answer::NeverSent(word.label()),
-            "DUPLICATE_ORDER" | "BAD_REQUEST" | "STALE_TIMESTAMP" => {
-                Answer::Declined(word.refusal(Fault::Ours))
+            // The number stands there with other content, which may even be paid: our bug, and only a query tells.
+            "DUPLICATE_ORDER" => {
+                tracing::error!(order = %number, answer = word.label(), "an order number was used with other content");
+                Answer::Declined(word.refusal(Fault::State))
             }
+            "BAD_REQUEST" | "STALE_TIMESTAMP" => Answer::Declined(word.refusal(Fault::Ours)),
             // A proxy that doubles our request makes the second one a replay while the first one was taken.
             "REPLAYED" | "BAD_SIGNATURE" => Answer::Silent(word.label()),
             _ => {

@@ -48,6 +48,9 @@ impl WeChat {
             }
         })?;
         let envelope: Envelope = read("the envelope", &call.body)?;
+        if envelope.id.is_empty() || envelope.id.len() > 64 {
+            return Err(malformed("id is not 1 to 64 characters"));
+        }
         let kind = self.kind(&envelope, now)?;
         Ok(Notification { event_id: envelope.id, kind })
     }

@@ -81,7 +81,7 @@ async fn every_debit_and_query_answer_has_its_place() {
         (200, bare("ORDER_CLOSED"), "settled closed", "settled closed"),
         (200, payment("UNKNOWN_RESULT", "PROCESSING"), "accepted None", "accepted Pending"),
         (200, bare("NEW_CODE"), "accepted None", "accepted Pending"),
-        (200, bare("DUPLICATE_ORDER"), "declined DUPLICATE_ORDER Ours", "declined DUPLICATE_ORDER Ours"),
+        (200, bare("DUPLICATE_ORDER"), "declined DUPLICATE_ORDER State", "declined DUPLICATE_ORDER State"),
         (200, bare("ORDER_NOT_FOUND"), "silent", "accepted NotFound"),
         (503, bare("SYSTEM_BUSY"), "never sent", "never sent"),
         (503, bare("SERVICE_CLOSED"), "never sent", "never sent"),

@@ -131,6 +131,7 @@ fn each_broken_call_is_refused_for_its_own_reason() {
         (call(&good, Sign::Serial("7B00")), B::UnknownSerial),
         (call("", Sign::Good), B::Malformed),
         (call("[]", Sign::Good), B::Malformed),
+        (call(&good.replace("\"e-1\"", "\"\""), Sign::Good), B::Malformed),
         (call(&good.replace("sandboxnonce", "anothernonce"), Sign::Good), B::Undecryptable),
         (call(&good.replace("sandboxnonce", "short"), Sign::Good), B::Undecryptable),
         (call(&good.replace("AEAD_AES_256_GCM", "ROT13"), Sign::Good), B::Undecryptable),
