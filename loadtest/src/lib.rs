@@ -23,7 +23,7 @@ mod wire;
 pub use limits::raise_open_files;
 pub use plan::{Behaviour, PlannedOrder, plan};
 pub use progress::{Observer, Tick};
-pub use report::{AuditFigures, Comparison, GoalResult, Percentiles, ProcessFigures, Report};
+pub use report::{AuditFigures, Comparison, GoalResult, Percentiles, ProcessFigures, Report, Weather};
 pub use run::{RunOptions, RunResult, Target, run};
 pub use scenario::{
     ArrivalMode, Arrivals, Basket, FaultChange, FaultSet, Goals, Mix, Node, Payer, Scenario, ScenarioError,

@@ -5,7 +5,10 @@
 //! generator or a slow service cannot hide. It ends with one [`Ending`]; an error means that the sandbox's
 //! control port failed, which ends the run.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use serde_json::value::RawValue;
 
@@ -17,6 +20,9 @@ use crate::{
     tally::{Ending, Tally},
     wire::{NewOrder, NewPayer, OrderView, Pay, State},
 };
+
+/// Pause after a long poll that came back early with nothing new.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// What all payers of a run have in common.
 pub(crate) struct Town {
@@ -186,11 +192,13 @@ impl Payer {
         let patience = intended + num::seconds(payer.patience_s);
         let mut asks_at = self.plan.impatient.then(|| intended + num::seconds(payer.switch_after_s));
         loop {
-            if view.credential.is_some() && view.channel.is_some() {
-                self.count_credential(&view, intended);
+            if view.state.ends_the_wait() {
+                // Whatever was shown before, there is nothing left to pay with.
+                view.credential = None;
                 return Ok(view);
             }
-            if view.state.ends_the_wait() {
+            if view.credential.is_some() && view.channel.is_some() {
+                self.count_credential(&view, intended);
                 return Ok(view);
             }
             let now = self.town.house.clock.now();
@@ -303,10 +311,17 @@ impl Payer {
         Ok(Ending::Seen(view.state))
     }
 
+    /// The order once it differs from `version`, or as it stands when the long poll's time is up.
     async fn look(&self, version: u64) -> Step<OrderView> {
+        let asked = Instant::now();
         let reply = self.town.house.look(&self.id, version).await?;
         if reply.status.is_success() {
-            return Ok(house::order(&reply)?);
+            let view = house::order(&reply)?;
+            if view.version == version && asked.elapsed() < BREATH {
+                // A service that is going down answers at once; asking at once again would be a flood.
+                tokio::time::sleep(BREATH).await;
+            }
+            return Ok(view);
         }
         if reply.status == reqwest::StatusCode::NOT_FOUND {
             return Err(Stop::Ending(Ending::Forgotten));

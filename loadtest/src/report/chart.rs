@@ -11,7 +11,7 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 12.0;
-const TOP: f64 = 14.0;
+const TOP: f64 = 22.0;
 const BOTTOM: f64 = 30.0;
 
 /// One line or one layer.
@@ -24,6 +24,8 @@ pub(super) struct Series {
 
 /// A vertical line with a reason to hover over.
 pub(super) struct Mark {
+    /// The style: `mark` for what the service decided, `weather` for what was done to it.
+    pub(super) class: &'static str,
     pub(super) at: f64,
     pub(super) label: String,
     pub(super) reason: String,
@@ -56,7 +58,7 @@ impl Frame {
 /// Lines over seconds. `unit` labels the vertical axis.
 pub(super) fn lines(series: &[Series], marks: &[Mark], unit: &str) -> String {
     let values = || series.iter().flat_map(|s| s.points.iter());
-    let x_max = values().map(|(x, _)| *x).fold(1.0, f64::max);
+    let x_max = values().map(|(x, _)| *x).fold(1.0, f64::max).ceil();
     let peak = values().filter_map(|(_, y)| *y).fold(0.0, f64::max);
     let (step, y_top) = ticks(peak);
     let frame = Frame { x: (0.0, x_max), y_top, log_x: false };
@@ -189,7 +191,7 @@ fn grid_y(svg: &mut String, frame: &Frame, step: f64, unit: &str) {
         );
         value += step;
     }
-    let _ = write!(svg, "<text x=\"4\" y=\"{:.1}\">{}</text>", TOP - 3.0, escape(unit));
+    let _ = write!(svg, "<text x=\"4\" y=\"11\">{}</text>", escape(unit));
 }
 
 fn seconds_axis(svg: &mut String, frame: &Frame) {
@@ -211,13 +213,15 @@ fn draw_marks(svg: &mut String, frame: &Frame, marks: &[Mark]) {
     for (index, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.at <= frame.x.1) {
         let x = frame.place_x(mark.at);
         // Neighbouring labels take turns in height, and stay inside at the right edge.
-        let y = TOP + 10.0 + 12.0 * num::float_of(index % 3);
-        let anchor = if x > WIDTH - 150.0 { "end" } else { "start" };
+        let turn = 12.0 * num::float_of(index % 3);
+        let y = if mark.class == "weather" { HEIGHT - BOTTOM - 6.0 - turn } else { TOP + 10.0 + turn };
+        let anchor = if x > WIDTH - 190.0 { "end" } else { "start" };
         let beside = if anchor == "end" { x - 4.0 } else { x + 4.0 };
         let _ = write!(
             svg,
-            "<g class=\"mark\"><title>{}</title><line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{:.1}\"/>\
+            "<g class=\"{}\"><title>{}</title><line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{:.1}\"/>\
              <text x=\"{beside:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text></g>",
+            mark.class,
             escape(&mark.reason),
             HEIGHT - BOTTOM,
             escape(&mark.label)

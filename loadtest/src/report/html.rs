@@ -6,11 +6,11 @@
 use std::fmt::Write;
 
 use super::{
-    Line, Percentiles, Report,
+    Line, Percentiles, Report, Weather,
     chart::{self, Mark, Series, escape},
     text,
 };
-use crate::num;
+use crate::{num, watch::Switch};
 
 pub(super) const STYLE: &str = "
 :root{color-scheme:light dark;--bg:#fbfaf7;--fg:#23231f;--dim:#6d6a60;--card:#fff;--edge:#e5e1d6;--good:#2c7a4b;--bad:#b3372a;
@@ -32,6 +32,7 @@ rect.c0{fill:var(--c0)}rect.c1{fill:var(--c1)}rect.c2{fill:var(--c2)}rect.c3{fil
 .key{display:inline-block;width:11px;height:11px;border-radius:3px;margin:0 5px 0 10px}.legend{margin:0 0 4px;font-size:13px;color:var(--dim)}
 .key.c0{background:var(--c0)}.key.c1{background:var(--c1)}.key.c2{background:var(--c2)}.key.c3{background:var(--c3)}.key.c4{background:var(--c4)}.key.c5{background:var(--c5)}
 .mark line{stroke:var(--fg);stroke-width:1;stroke-dasharray:3 3}.mark text{fill:var(--fg)}
+.weather line{stroke:var(--c3);stroke-width:1;stroke-dasharray:1 4}.weather text{fill:var(--c3)}
 ";
 
 pub(super) fn page(r: &Report) -> String {
@@ -158,20 +159,33 @@ fn latencies(body: &mut String, r: &Report) {
     body.push_str("</table></div>");
 }
 
+/// What the router decided.
+fn marks(r: &Report) -> Vec<Mark> {
+    let mark = |switch: &Switch| {
+        let channel = switch.channel.as_ref().map(|c| format!("{c}: ")).unwrap_or_default();
+        let label = format!("{channel}{} → {}", switch.from, switch.to);
+        let reason = format!("{:.2} s, {label}: {}", switch.at_s, switch.reason);
+        Mark { class: "mark", at: switch.at_s, label, reason }
+    };
+    r.switches.iter().map(mark).collect()
+}
+
+/// What was done to the channels and to the service.
+fn weather(r: &Report) -> Vec<Mark> {
+    let mark = |w: &Weather| {
+        let label = format!("{}: {}", w.on, w.what);
+        Mark { class: "weather", at: w.at_s, reason: format!("{} s, {label}", w.at_s), label }
+    };
+    r.weather.iter().filter(|w| w.at_s > 0.0).map(mark).collect()
+}
+
 fn charts(body: &mut String, r: &Report) {
-    let marks: Vec<Mark> = r
-        .switches
-        .iter()
-        .map(|s| {
-            let channel = s.channel.as_ref().map(|c| format!("{c}: ")).unwrap_or_default();
-            let label = format!("{channel}{} → {}", s.from, s.to);
-            Mark { at: s.at_s, reason: format!("{:.2} s, {label}: {}", s.at_s, s.reason), label }
-        })
-        .collect();
+    let decisions = marks(r);
+    let all: Vec<Mark> = weather(r).into_iter().chain(marks(r)).collect();
     let line = |name: &str, colour: usize, value: fn(&Line) -> Option<f64>| Series {
         name: name.to_owned(),
         colour,
-        points: r.timeline.iter().enumerate().map(|(at, l)| (num::float_of(at), value(l))).collect(),
+        points: r.timeline.iter().enumerate().map(|(at, l)| (num::float_of(at) + 0.5, value(l))).collect(),
     };
     let mut add = |title: &str, svg: &str| {
         let _ = write!(body, "<h2>{title}</h2><div class=\"card\">{svg}</div>");
@@ -187,7 +201,7 @@ fn charts(body: &mut String, r: &Report) {
     if r.unanswered > 0 {
         rates.push(line("unanswered", 3, |l| Some(l.unanswered.into())));
     }
-    add("Orders per second", &chart::lines(&rates, &marks, "orders/s"));
+    add("Orders per second", &chart::lines(&rates, &all, "orders/s"));
 
     let mut channels: Vec<&String> = r.timeline.iter().flat_map(|l| l.routed.keys()).collect();
     channels.sort_unstable();
@@ -212,17 +226,20 @@ fn charts(body: &mut String, r: &Report) {
                     .collect(),
             })
             .collect();
-        add("Channel share, by the second in which the payer was served", &chart::shares(&layers, &marks));
+        add(
+            "Channel share, by the second in which the payer was served",
+            &chart::shares(&layers, &decisions),
+        );
     }
     let times = [
         line("accepted, p99", 1, |l| l.accept_p99_ms),
         line("certain, median", 2, |l| l.certainty_p50_ms),
         line("certain, p99", 3, |l| l.certainty_p99_ms),
     ];
-    add("Latency in each second", &chart::lines(&times, &marks, "ms"));
+    add("Latency in each second", &chart::lines(&times, &all, "ms"));
     add(
         "Payers under way",
-        &chart::lines(&[line("under way", 5, |l| Some(l.in_flight.into()))], &marks, "payers"),
+        &chart::lines(&[line("under way", 5, |l| Some(l.in_flight.into()))], &decisions, "payers"),
     );
     if !r.certainty_curve.is_empty() {
         let points = r.certainty_curve.iter().map(|(ms, share)| (*ms, Some(share * 100.0))).collect();

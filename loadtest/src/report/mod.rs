@@ -9,6 +9,7 @@ mod compare;
 mod goals;
 mod html;
 mod text;
+mod weather;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use compare::Comparison;
 pub use goals::GoalResult;
+pub use weather::Weather;
 
 use crate::{
     num,
@@ -247,6 +249,8 @@ pub struct Report {
     pub counters: BTreeMap<String, u64>,
     /// The scenario's goals, judged.
     pub goals: Vec<GoalResult>,
+    /// What was done to channels and service, and when.
+    pub weather: Vec<Weather>,
     /// One line per second.
     pub timeline: Vec<Line>,
     /// Cumulative distribution of time to certainty: milliseconds and share.
@@ -334,6 +338,7 @@ impl From<RunResult> for Report {
             },
             counters: run.counters.all(),
             goals: Vec::new(),
+            weather: weather::of(&run.scenario),
             timeline: timeline(&tally.seconds),
             certainty_curve: thin(tally.certainty.cumulative(), 240),
         };

@@ -181,6 +181,17 @@ mod tests {
     }
 
     #[test]
+    fn the_first_version_has_the_same_weather_and_payers_but_one_channel_and_slow_questions() {
+        let full = Scenario::find("flaky-campus").unwrap();
+        let plain = full.first_version();
+        assert_eq!((&plain.faults, &plain.initial_faults), (&full.faults, &full.initial_faults));
+        assert_eq!((plain.orders, &plain.basket), (full.orders, &full.basket));
+        assert_eq!(plain.mix.channels, ["wechat"]);
+        assert_eq!(plain.tuning["hedge_enabled"], false);
+        assert_eq!(plain.tuning["poll_every_ms"], 5_000);
+    }
+
+    #[test]
     fn a_file_overrides_the_shipped_scenario() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mine.toml");

@@ -225,6 +225,33 @@ pub struct SwitchGoal {
     pub within_s: f64,
 }
 
+impl Scenario {
+    /// The same weather for a service as a first version is usually written: the scenario's first channel
+    /// alone, no hedge, no switch, a query every five seconds, and a mini program that reports nothing. The
+    /// yardstick of `rush --compare`.
+    #[must_use]
+    pub fn first_version(&self) -> Scenario {
+        let mut plain = self.clone();
+        plain.mix.channels.truncate(1);
+        plain.mix.consents.clear();
+        plain.mix.consent_share = 0.0;
+        plain.payer.hint = 0.0;
+        plain.payer.impatient = 0.0;
+        plain.goals = Goals::default();
+        let off = ["switch_enabled", "hedge_enabled"].map(|key| (key, serde_json::Value::Bool(false)));
+        let slow = [
+            "poll_first_ms",
+            "poll_every_ms",
+            "poll_mid_every_ms",
+            "poll_slow_every_ms",
+            "poll_last_every_ms",
+        ]
+        .map(|key| (key, serde_json::Value::from(5_000)));
+        plain.tuning.extend(off.into_iter().chain(slow).map(|(key, value)| (key.to_owned(), value)));
+        plain
+    }
+}
+
 mod defaults {
     pub(super) fn drain_limit_s() -> f64 {
         60.0
