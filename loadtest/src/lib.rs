@@ -26,8 +26,8 @@ pub use progress::{Observer, Tick};
 pub use report::{AuditFigures, Comparison, GoalResult, Percentiles, ProcessFigures, Report, Weather};
 pub use run::{RunOptions, RunResult, Target, run};
 pub use scenario::{
-    ArrivalMode, Arrivals, Basket, FaultChange, FaultSet, Goals, Mix, Node, Payer, Scenario, ScenarioError,
-    Spread, SwitchGoal, WebhookSink,
+    ArrivalMode, Arrivals, Basket, Error, FaultChange, FaultSet, Goals, Mix, Node, Payer, Scenario, Spread,
+    SwitchGoal, WebhookSink,
 };
 pub use sink::{SinkCounts, WebhookSecret};
 pub use tally::{Clock, Latency, Second, Tally};

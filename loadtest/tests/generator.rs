@@ -141,3 +141,30 @@ async fn nobody_there_is_an_error_that_names_the_address() {
     let error = run(target, &scenario, options, Arc::new(())).await.unwrap_err();
     assert!(format!("{error:#}").contains("127.0.0.1:9"), "{error:#}");
 }
+
+#[tokio::test]
+async fn a_run_that_nobody_waits_for_any_more_stops_sending() {
+    let fake = Fake::start(Manners::default());
+    let long = scenario(20_000, 200.0, "");
+    let started = Instant::now();
+    {
+        let running = drive(&fake, &long);
+        tokio::pin!(running);
+        while fake.seen().creates < 20 && started.elapsed() < Duration::from_secs(20) {
+            let step = tokio::time::timeout(Duration::from_millis(20), &mut running).await;
+            assert!(step.is_err(), "it would go on for minutes");
+        }
+    }
+    // At a hundred a second, half a second without one more means that it has ended.
+    let mut before = fake.seen().creates;
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = fake.seen().creates;
+        if now == before {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "still sending");
+        before = now;
+    }
+    assert!(before >= 20);
+}

@@ -32,6 +32,7 @@ rect.c0{fill:var(--c0)}rect.c1{fill:var(--c1)}rect.c2{fill:var(--c2)}rect.c3{fil
 .key{display:inline-block;width:11px;height:11px;border-radius:3px;margin:0 5px 0 10px}.legend{margin:0 0 4px;font-size:13px;color:var(--dim)}
 .key.c0{background:var(--c0)}.key.c1{background:var(--c1)}.key.c2{background:var(--c2)}.key.c3{background:var(--c3)}.key.c4{background:var(--c4)}.key.c5{background:var(--c5)}
 .mark line{stroke:var(--fg);stroke-width:1;stroke-dasharray:3 3}.mark text{fill:var(--fg)}
+.mark text,.weather text{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}
 .weather line{stroke:var(--c3);stroke-width:1;stroke-dasharray:1 4}.weather text{fill:var(--c3)}
 ";
 

@@ -31,7 +31,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
 
 /// Why there is no such scenario.
 #[derive(Debug, thiserror::Error)]
-pub enum ScenarioError {
+pub enum Error {
     /// Neither a shipped name nor a file.
     #[error("no scenario \"{name}\": shipped are {shipped}; or name a .toml file")]
     Unknown {
@@ -70,17 +70,17 @@ impl Scenario {
     /// The scenario of a shipped name, or in the file of that path.
     ///
     /// # Errors
-    /// [`ScenarioError`], by cause. Nothing has been started.
-    pub fn find(name_or_path: &str) -> Result<Scenario, ScenarioError> {
+    /// [`Error`], by cause. Nothing has been started.
+    pub fn find(name_or_path: &str) -> Result<Scenario, Error> {
         let path = Path::new(name_or_path);
         let is_file = path.extension().is_some_and(|e| e == "toml") || path.components().count() > 1;
         if is_file {
             let text = std::fs::read_to_string(path)
-                .map_err(|source| ScenarioError::Unreadable { path: path.to_owned(), source })?;
+                .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
             return Scenario::parse(&text, name_or_path);
         }
         let (name, text) = SHIPPED.iter().find(|(name, _)| *name == name_or_path).ok_or_else(|| {
-            ScenarioError::Unknown { name: name_or_path.to_owned(), shipped: Scenario::names().join(", ") }
+            Error::Unknown { name: name_or_path.to_owned(), shipped: Scenario::names().join(", ") }
         })?;
         Scenario::parse(text, name)
     }
@@ -100,9 +100,9 @@ impl Scenario {
     /// Reads and checks a scenario. `origin` names the text in errors.
     ///
     /// # Errors
-    /// [`ScenarioError::Malformed`] with line and key, or [`ScenarioError::Invalid`] with every fault.
-    pub fn parse(text: &str, origin: &str) -> Result<Scenario, ScenarioError> {
-        let scenario: Scenario = toml::from_str(text).map_err(|error| ScenarioError::Malformed {
+    /// [`Error::Malformed`] with line and key, or [`Error::Invalid`] with every fault.
+    pub fn parse(text: &str, origin: &str) -> Result<Scenario, Error> {
+        let scenario: Scenario = toml::from_str(text).map_err(|error| Error::Malformed {
             origin: origin.to_owned(),
             problem: one_line(text, &error),
         })?;
@@ -110,7 +110,7 @@ impl Scenario {
         if problems.is_empty() {
             Ok(scenario)
         } else {
-            Err(ScenarioError::Invalid { origin: origin.to_owned(), problems })
+            Err(Error::Invalid { origin: origin.to_owned(), problems })
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use load::ScenarioError;
+pub use load::Error;
 
 /// A fault table for one channel, as JSON for the sandbox.
 pub type FaultSet = serde_json::Map<String, serde_json::Value>;
