@@ -3,7 +3,7 @@
 //! Owns signing and verifying (SHA256withRSA, HMAC-SHA256), sealing (AES-256-GCM), the facts of a certificate
 //! and the reading of key files. Knows no channel: what is signed is the caller's text.
 //! The hot path runs on aws-lc-rs; the `rsa` crate makes, reads and checks keys and is the second opinion
-//! ([`reference`]) that a test compares byte for byte.
+//! ([`mod@reference`]) that a test compares byte for byte.
 //! Fails with [`Error`], which names what is wrong with which key and never shows a secret.
 
 mod certificate;

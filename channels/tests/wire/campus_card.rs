@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     card_fake::{Fake, Sign, answer, channel},
     number, prepay_ask, refund_ask, refund_no,
-    server::Reply,
+    server::{Reply, refusing},
     short,
 };
 
@@ -170,8 +170,8 @@ async fn a_debit_that_never_left_is_told_apart_from_one_that_got_no_answer() {
     assert_eq!(hang_up.server.requests.lock().unwrap().len(), 1, "a debit is never repeated inside");
     let cut_off = Fake::start(|_| Reply::CutOff).await;
     assert_eq!(short(&cut_off.channel.prepay(&prepay_ask(Scene::H5)).await), "silent");
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    assert_eq!(short(&channel(&format!("http://{free}")).prepay(&prepay_ask(Scene::H5)).await), "never sent");
+    let (_socket, base) = refusing();
+    assert_eq!(short(&channel(&base).prepay(&prepay_ask(Scene::H5)).await), "never sent");
     let mut nameless = prepay_ask(Scene::H5);
     nameless.payer_id = "学号".to_owned();
     assert_eq!(short(&hang_up.channel.prepay(&nameless).await), "declined INCOMPLETE_ASK Ours");

@@ -67,6 +67,14 @@ impl Server {
     }
 }
 
+/// An address that refuses connections for as long as the socket is kept: bound, and not listened on.
+pub(crate) fn refusing() -> (tokio::net::TcpSocket, String) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base = format!("http://{}", socket.local_addr().unwrap());
+    (socket, base)
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();

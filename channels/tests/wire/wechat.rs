@@ -3,11 +3,12 @@
 use channels::Channel as _;
 use domain::{Answer, Credential, Scene};
 use keys::Verifier as _;
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
     number, prepay_ask, refund_ask, refund_no,
-    server::{Reply, Server},
+    server::{Reply, refusing},
     short,
     wechat_fake::{Fake, Sign, answer, keys, options},
 };
@@ -245,15 +246,13 @@ async fn what_never_left_is_told_apart_from_what_got_no_answer() {
     let cut_off = Fake::start(|_| Reply::CutOff).await;
     assert_eq!(short(&cut_off.channel.refund(&refund_ask()).await), "silent");
 
-    // A port that was free a moment ago and that nobody listens on.
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, base) = refusing();
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir, &format!("http://{free}"), json!({}));
+    let options = options(&dir, &base, json!({}));
     let channel =
         channels::wechat::WeChat::build("wechat".parse().unwrap(), &options, channels::system_clock())
             .unwrap();
     assert_eq!(short(&channel.query(&number()).await), "never sent");
-    drop(Server::start(|_| Reply::HangUp).await);
 }
 
 #[tokio::test]
@@ -261,4 +260,42 @@ async fn an_answer_without_end_is_silence() {
     let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(2 << 20));
     let fake = Fake::saying(200, &huge, Sign::Good).await;
     assert_eq!(short(&fake.channel.query(&number()).await), "silent");
+}
+
+fn any_answer() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        ".{0,20}",
+        Just("SUCCESS".to_owned()),
+        Just("REFUND".to_owned()),
+        Just(number().as_str().to_owned()),
+        Just(refund_no().as_str().to_owned()),
+    ];
+    (proptest::collection::vec(word, 7), any::<i64>(), any::<bool>()).prop_map(|(words, amount, whole)| {
+        let object = json!({ "mchid": "1900000001", "out_trade_no": words[0], "out_refund_no": words[1],
+            "trade_state": words[2], "status": words[3], "transaction_id": words[4], "refund_id": words[4],
+            "success_time": words[5], "prepay_id": words[6], "amount": { "total": amount, "refund": amount } });
+        if whole { object.to_string() } else { words[0].clone() }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn any_signed_answer_is_read_without_a_panic_and_money_is_never_negative(body in any_answer(), status in 200u16..600) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // These two carry no body on the wire.
+            let status = if [204, 304].contains(&status) { 200 } else { status };
+            let fake = Fake::saying(status, &body, Sign::Good).await;
+            let query = short(&fake.channel.query(&number()).await);
+            prop_assert!(!query.contains("captured -"), "{}", query);
+            let refund = short(&fake.channel.refund(&refund_ask()).await);
+            prop_assert!(!refund.contains("refunded -"), "{}", refund);
+            if status >= 300 {
+                prop_assert!(!query.starts_with("settled") && !refund.starts_with("settled"), "{} {}", query, refund);
+            }
+            Ok(())
+        })?;
+    }
 }
