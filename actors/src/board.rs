@@ -13,13 +13,13 @@ const SHARDS: usize = 16;
 
 /// The waiting room.
 #[derive(Debug, Default)]
-pub struct Board {
+pub(crate) struct Board {
     shards: [Mutex<HashMap<OrderId, Vec<oneshot::Sender<()>>>>; SHARDS],
 }
 
 impl Board {
     /// Resolves at the next change of the order. Subscribe first, then read, then wait: no change is missed.
-    pub fn subscribe(&self, id: OrderId) -> oneshot::Receiver<()> {
+    pub(crate) fn subscribe(&self, id: OrderId) -> oneshot::Receiver<()> {
         let (tx, rx) = oneshot::channel();
         let mut shard = self.shard(id).lock();
         let waiting = shard.entry(id).or_default();
@@ -29,7 +29,7 @@ impl Board {
     }
 
     /// Wakes everybody who waits for the order.
-    pub fn announce(&self, id: OrderId) {
+    pub(crate) fn announce(&self, id: OrderId) {
         for waiting in self.shard(id).lock().remove(&id).unwrap_or_default() {
             // A waiter that hung up meanwhile is nobody's loss.
             let _hung_up = waiting.send(());
@@ -37,8 +37,8 @@ impl Board {
     }
 
     /// How many waiters there are, dead ones included until their order changes.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         self.shards.iter().map(|s| s.lock().values().map(Vec::len).sum::<usize>()).sum()
     }
 

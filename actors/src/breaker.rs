@@ -12,7 +12,7 @@ use std::{
 };
 
 use failsafe::{
-    Config, Instrument, StateMachine, backoff,
+    Config, FailurePolicy as _, Instrument, StateMachine, backoff,
     failure_policy::{self, ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow},
 };
 
@@ -71,9 +71,14 @@ impl Breaker {
         Breaker { machine, seen, probing: AtomicBool::new(false) }
     }
 
-    /// True while calls are turned away or only probed.
-    pub(crate) fn is_open(&self) -> bool {
-        self.seen.0.load(Ordering::Acquire) != CLOSED
+    /// True while every call is turned away. Asking lets an open breaker whose rest is over half-open.
+    pub(crate) fn turns_away(&self) -> bool {
+        !self.machine.is_call_permitted()
+    }
+
+    /// False while calls are turned away or only probed: then nobody should queue for the channel.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.seen.0.load(Ordering::Acquire) == CLOSED
     }
 
     /// Leave to call, or `None` while open (or while another caller probes).
@@ -119,7 +124,7 @@ mod tests {
         for _ in 0..3 {
             breaker.leave().unwrap().sick();
         }
-        assert!(breaker.is_open());
+        assert!(!breaker.is_closed() && breaker.turns_away());
         assert!(breaker.leave().is_none());
         // failsafe keeps its own clock, so this one wait is real; it is bounded by the loop.
         let probe = (0..200)
@@ -130,7 +135,7 @@ mod tests {
             .unwrap();
         assert!(breaker.leave().is_none(), "a second caller while the probe is out");
         probe.healthy();
-        assert!(!breaker.is_open());
+        assert!(breaker.is_closed() && !breaker.turns_away());
         assert!(breaker.leave().is_some());
     }
 }

@@ -23,7 +23,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
-    breaker::{Breaker, Leave},
+    breaker::Leave,
     handle::Handle,
     metric_definitions as metric,
     meter::Meter,
@@ -44,7 +44,6 @@ struct Inner {
     channel: Arc<dyn Channel>,
     meter: Arc<Meter>,
     stats: Arc<Stats>,
-    breaker: Breaker,
     pace: DefaultDirectRateLimiter,
     slots: Semaphore,
     deadline: Duration,
@@ -98,10 +97,6 @@ impl ChannelGateway {
             channel,
             meter,
             stats,
-            breaker: Breaker::new(
-                u32::try_from(t.breaker_failures).unwrap_or(u32::MAX),
-                Duration::from_secs(t.breaker_open_s),
-            ),
             pace: RateLimiter::direct(Quota::per_second(pace)),
             slots: Semaphore::new(usize::try_from(t.channel_concurrency).unwrap_or(usize::MAX)),
             deadline: Duration::from_millis(t.call_deadline_ms),
@@ -153,14 +148,14 @@ impl Inner {
 
     /// Waits for the pace and a slot, then asks the breaker: a slot may come after the breaker opened.
     async fn place(&self) -> Option<(tokio::sync::SemaphorePermit<'_>, Leave<'_>)> {
-        if self.breaker.is_open() {
+        if !self.meter.breaker().is_closed() {
             // Don't queue behind a channel that is out: only the probe goes on.
-            let leave = self.breaker.leave()?;
+            let leave = self.meter.breaker().leave()?;
             return Some((self.slots.acquire().await.ok()?, leave));
         }
         self.pace.until_ready().await;
         let slot = self.slots.acquire().await.ok()?;
-        Some((slot, self.breaker.leave()?))
+        Some((slot, self.meter.breaker().leave()?))
     }
 
     /// Tells the breaker and the window how the call went. The payer's faults are not held against a channel.
@@ -184,7 +179,6 @@ impl Inner {
             Outcome::Answered | Outcome::PayerFault if took >= self.slow => leave.sick(),
             Outcome::Answered | Outcome::PayerFault => leave.healthy(),
         }
-        self.meter.breaker(self.breaker.is_open());
         if let Some(ticket) = ticket {
             ticket.end(outcome);
         }

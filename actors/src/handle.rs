@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 
 /// Why a message was not delivered. Both are passing: the mailbox drains, the guardian restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Undelivered {
+pub(crate) enum Undelivered {
     /// The mailbox is at its bound.
     #[error("the actor's mailbox is full")]
     Full,
@@ -21,7 +21,7 @@ pub enum Undelivered {
 
 /// A shared, replaceable address.
 #[derive(Debug)]
-pub struct Handle<A: Actor> {
+pub(crate) struct Handle<A: Actor> {
     addr: Arc<ArcSwapOption<Addr<A>>>,
 }
 
@@ -45,7 +45,7 @@ impl<A: Actor> Handle<A> {
 
     /// True while the actor behind it takes messages.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.addr.load().as_ref().is_some_and(|a| a.connected())
     }
 
@@ -55,7 +55,7 @@ impl<A: Actor> Handle<A> {
     ///
     /// # Errors
     /// [`Undelivered`]; the message is dropped.
-    pub fn tell<M>(&self, message: M) -> Result<(), Undelivered>
+    pub(crate) fn tell<M>(&self, message: M) -> Result<(), Undelivered>
     where
         M: Message + Send + 'static,
         M::Result: Send,

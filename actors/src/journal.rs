@@ -120,14 +120,14 @@ impl Handler<Flush> for Journal {
 
 /// What the rest of the house holds of the journal.
 #[derive(Clone, Default)]
-pub struct JournalHandle(pub(crate) Handle<Journal>);
+pub(crate) struct JournalHandle(pub(crate) Handle<Journal>);
 
 impl JournalHandle {
     /// Makes one entry durable; answers after its commit.
     ///
     /// # Errors
     /// [`JournalError`], by what is known of the entry.
-    pub async fn append(&self, entry: Entry) -> Result<Appended, JournalError> {
+    pub(crate) async fn append(&self, entry: Entry) -> Result<Appended, JournalError> {
         self.queue(entry)?.await.map_err(|_| JournalError::Unknown)?.map_err(JournalError::Refused)
     }
 

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -20,14 +20,13 @@ use domain::{
 };
 use parking_lot::Mutex;
 
-use crate::clock::Clock;
+use crate::{breaker::Breaker, clock::Clock};
 
 /// The meter of one channel.
 pub(crate) struct Meter {
     clock: Arc<dyn Clock>,
     next: AtomicU64,
-    /// Set by the gateway whenever its breaker changes.
-    breaker_open: AtomicBool,
+    breaker: Breaker,
     inner: Mutex<Inner>,
 }
 
@@ -50,10 +49,9 @@ pub(crate) struct Reading {
 
 impl Meter {
     /// A meter that knows nothing yet.
-    pub(crate) fn new(channel: ChannelId, clock: Arc<dyn Clock>) -> Arc<Meter> {
+    pub(crate) fn new(channel: ChannelId, clock: Arc<dyn Clock>, breaker: Breaker) -> Arc<Meter> {
         let inner = Inner { monitor: Monitor::new(channel, clock.now()), in_flight: HashMap::new() };
-        let breaker_open = AtomicBool::new(false);
-        Arc::new(Meter { clock, next: AtomicU64::new(0), breaker_open, inner: Mutex::new(inner) })
+        Arc::new(Meter { clock, next: AtomicU64::new(0), breaker, inner: Mutex::new(inner) })
     }
 
     /// Notes that a call leaves. Dropping the ticket without an outcome (the caller died) notes nothing.
@@ -64,9 +62,9 @@ impl Meter {
         Ticket { meter: self.clone(), call, id, at }
     }
 
-    /// Notes whether the breaker turns calls away.
-    pub(crate) fn breaker(&self, open: bool) {
-        self.breaker_open.store(open, Ordering::Release);
+    /// The channel's breaker. It outlives its gateway, like everything that was learned about the channel.
+    pub(crate) fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 
     /// Judges the channel; returns the change of state, if any, and what is known now.
@@ -74,7 +72,7 @@ impl Meter {
         let now = self.clock.now();
         let mut inner = self.inner.lock();
         let Inner { monitor, in_flight } = &mut *inner;
-        let outside = Outside { breaker_open: self.breaker_open.load(Ordering::Acquire), disabled };
+        let outside = Outside { breaker_open: self.breaker.turns_away(), disabled };
         let transition = monitor.assess(now, ages(in_flight, now), outside, tuning);
         let reading = Reading {
             state: monitor.state(),

@@ -25,6 +25,7 @@ use tracing::{info, warn};
 
 use crate::{
     board::Board,
+    breaker::Breaker,
     clock::Clock,
     gateway::ChannelGateway,
     guardian::Guardian,
@@ -102,7 +103,11 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let (mut views, mut meters) = (Vec::new(), Vec::new());
     for channel in parts.channels {
         let profile = channel.profile().clone();
-        let meter = Meter::new(profile.id.clone(), parts.clock.clone());
+        let breaker = Breaker::new(
+            u32::try_from(base.breaker_failures).unwrap_or(u32::MAX),
+            Duration::from_secs(base.breaker_open_s),
+        );
+        let meter = Meter::new(profile.id.clone(), parts.clock.clone(), breaker);
         meters.push((profile.id.clone(), meter.clone()));
         views.push(ChannelView {
             profile: profile.clone(),

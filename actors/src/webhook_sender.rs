@@ -23,11 +23,8 @@ use crate::{handle::Handle, house::House, metric_definitions as metric};
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Rows taken at one look.
 const TAKE_MAX: usize = 256;
-/// Calls under way, over all backends and to one of them.
+/// Calls under way over all backends; `webhook_concurrency` bounds those to one of them.
 const IN_FLIGHT_MAX: usize = 256;
-const IN_FLIGHT_PER_HOST: usize = 64;
-/// How long a backend may take.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How webhooks are signed and sent.
 #[derive(Clone)]
@@ -115,7 +112,10 @@ impl WebhookSender {
     fn send(&mut self, due: WebhookDue) {
         let host = host_of(&due.url);
         let busy = self.per_host.entry(host.clone()).or_insert(0);
-        if *busy >= IN_FLIGHT_PER_HOST || self.in_flight.len() >= IN_FLIGHT_MAX {
+        let tuning = self.house.tuning.get();
+        let per_host = usize::try_from(tuning.webhook_concurrency).unwrap_or(usize::MAX);
+        let deadline = Duration::from_millis(tuning.webhook_deadline_ms);
+        if *busy >= per_host || self.in_flight.len() >= IN_FLIGHT_MAX {
             self.look_again = true;
             return;
         }
@@ -128,7 +128,7 @@ impl WebhookSender {
         actix::spawn(async move {
             let started = Instant::now();
             let at = house.clock.now();
-            let outcome = post(&client, &secret, &due, at).await;
+            let outcome = post(&client, &secret, &due, at, deadline).await;
             let took_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
             let (status, failure) = match outcome {
                 Ok(status) if (200..300).contains(&status) => (Some(status), None),
@@ -150,7 +150,7 @@ impl WebhookSender {
             let next_at = if delivered {
                 None
             } else {
-                domain::webhook::next_try(due.created_at, tries_made, at)
+                domain::webhook::next_try(due.created_at, tries_made, Some(at))
             };
             let logged = Entry::WebhookTry(WebhookTry {
                 webhook_id: due.id.clone(),
@@ -176,7 +176,13 @@ fn host_of(url: &str) -> String {
 }
 
 /// One call: status, or why there is none.
-async fn post(client: &reqwest::Client, secret: &[u8], due: &WebhookDue, at: Timestamp) -> Result<u16, String> {
+async fn post(
+    client: &reqwest::Client,
+    secret: &[u8],
+    due: &WebhookDue,
+    at: Timestamp,
+    deadline: Duration,
+) -> Result<u16, String> {
     let timestamp = at.secs().to_string();
     let signature = sign(secret, &due.id, &timestamp, &due.payload);
     let call = client
@@ -185,7 +191,7 @@ async fn post(client: &reqwest::Client, secret: &[u8], due: &WebhookDue, at: Tim
         .header("webhook-id", &due.id)
         .header("webhook-timestamp", timestamp)
         .header("webhook-signature", signature)
-        .timeout(DEADLINE)
+        .timeout(deadline)
         .body(due.payload.clone());
     call.send().await.map(|r| r.status().as_u16()).map_err(|e| e.without_url().to_string())
 }

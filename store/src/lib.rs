@@ -1,1 +1,77 @@
 //! Durable memory: tables, queries, group commit, and the cache.
+//!
+//! Owns every row and the order in which rows become durable. Promises that an entry is either committed
+//! whole or not at all, that a conflict fails alone and not its group, and that an order's history has no
+//! gap and no second writer (the fence: order id and version are the key). Knows no actors and no channels.
+//! Errors are sorted by what the caller does next.
+
+pub mod cache;
+mod entry;
+mod error;
+mod rows;
+mod schema;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use domain::{OrderId, Timestamp, order::Order};
+
+pub use cache::{Cache, MemoryCache, RedisCache};
+pub use entry::{
+    Appended, Cause, Entry, NotificationRow, OrderCommit, OutboxNew, SwitchRow, TuningChange, WebhookTry,
+};
+pub use error::{AppendError, Error};
+pub use rows::{
+    EventLine, NotificationFilter, OrderAccountRow, OrderFilter, OrderLine, StoredEvent, TuningRow, WebhookDue,
+    AttemptAccount, BookLine, RefundAccount, WebhookAccount,
+};
+pub use sqlite::{SqliteOptions, SqliteStore};
+
+/// Durable memory. One body per database, one suite of tests for all of them.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Commits entries in one transaction; answers for each, in order. A refused entry leaves no trace and
+    /// harms no other. After [`AppendError::Unavailable`] nobody knows: read the row.
+    async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>>;
+
+    /// The order, folded from its history.
+    async fn order_load(&self, id: OrderId) -> Result<Option<Order>, Error>;
+
+    /// The order accepted under this number, and the hash of its body.
+    async fn order_find(&self, merchant_id: &str, order_no: &str) -> Result<Option<(OrderId, String)>, Error>;
+
+    /// Orders that still owe something, oldest first.
+    async fn orders_open(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderId>, Error>;
+
+    /// Orders by state, newest first.
+    async fn orders_list(&self, filter: &OrderFilter) -> Result<Vec<OrderLine>, Error>;
+
+    /// How many orders there are in each state.
+    async fn orders_count(&self) -> Result<Vec<(String, u64)>, Error>;
+
+    /// Every transition of the order with its cause, oldest first.
+    async fn order_history(&self, id: OrderId) -> Result<Vec<StoredEvent>, Error>;
+
+    /// Webhooks that are due at `now`, the longest due first.
+    async fn webhooks_due(&self, now: Timestamp, limit: usize) -> Result<Vec<WebhookDue>, Error>;
+
+    /// Everything a webhook said, after a cursor.
+    async fn events_after(&self, cursor: i64, limit: usize) -> Result<Vec<EventLine>, Error>;
+
+    /// Calls of channels, newest first.
+    async fn notifications_list(&self, filter: &NotificationFilter) -> Result<Vec<NotificationRow>, Error>;
+
+    /// Thresholds that were changed at runtime.
+    async fn tuning_all(&self) -> Result<Vec<TuningRow>, Error>;
+
+    /// Changes of channels' states, newest first.
+    async fn switches_list(&self, limit: usize) -> Result<Vec<SwitchRow>, Error>;
+
+    /// Orders with everything the audit needs, by id.
+    async fn audit_orders(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderAccountRow>, Error>;
+
+    /// Every account's balance.
+    async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error>;
+
+    /// A cheap question that only a working store answers.
+    async fn ping(&self) -> Result<(), Error>;
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, WrapFuture};
 use domain::{
     Timestamp,
-    order::{Announcement, Decision, Fact, Order},
+    order::{Announcement, AttemptCause, Decision, Fact, Order},
 };
 use store::{AppendError, Cause, Entry, OrderCommit, OutboxNew};
 use tokio::sync::oneshot;
@@ -117,10 +117,20 @@ pub(crate) fn publish(house: &Arc<House>, order: &Order, announced: &[&'static s
     house.stats.transitions.one();
     let (id, version, settled) = (order.id, order.version, order.is_settled());
     let (body, readers) = (OrderView::json(order), house.clone());
+    // What the payer chose, or was given first, is offered first next time; what a switch or a hedge led to
+    // is not, or a passing trouble would divert the payer for good.
+    let chosen = order
+        .kept
+        .and_then(|no| order.attempt(no))
+        .filter(|a| a.cause == AttemptCause::First && announced.contains(&Announcement::Succeeded.kind()))
+        .map(|a| (order.request.payer.id.clone(), a.channel.clone()));
     // Off the actor's path: a slow cache costs its readers speed and the order nothing. Versions keep the order.
     actix::spawn(async move {
         readers.cache.order_status_put(id, version, body.into(), settled).await;
         readers.board.announce(id);
+        if let Some((payer, channel)) = chosen {
+            readers.cache.payer_channel_put(&payer, &channel).await;
+        }
     });
     for kind in announced {
         info!(order.id = %order.id, order.version, event = kind, "order announced");

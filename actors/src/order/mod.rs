@@ -22,8 +22,10 @@ use tracing::{debug, warn};
 use crate::{
     handle::Handle,
     house::House,
+    intake::IntakeSlot,
     registry::{OrderRegistry, Retire},
 };
+pub(crate) use commit::{entry, publish};
 use work::Desk;
 
 /// Messages that may wait for one order.

@@ -1,0 +1,11 @@
+DROP TABLE channel_switches;
+DROP TABLE tuning_audit;
+DROP TABLE tuning;
+DROP TABLE webhook_tries;
+DROP TABLE webhooks_out;
+DROP TABLE notifications_in;
+DROP TABLE books;
+DROP TABLE refunds;
+DROP TABLE order_events;
+DROP TABLE attempts;
+DROP TABLE orders;

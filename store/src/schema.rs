@@ -1,0 +1,62 @@
+//! The tables as diesel sees them; the migrations are their source. Portable types only.
+
+diesel::table! {
+    orders (id) {
+        id -> Text, merchant_id -> Text, order_no -> Text, body_hash -> Text, state -> Text, settled -> BigInt,
+        version -> BigInt, amount_fen -> BigInt, net_fen -> BigInt, payer_id -> Text, failure -> Nullable<Text>,
+        created_at -> BigInt, expires_at -> BigInt,
+    }
+}
+diesel::table! {
+    attempts (order_id, no) {
+        order_id -> Text, no -> BigInt, channel -> Text, channel_order_no -> Text, state -> Text,
+        exposed_at -> Nullable<BigInt>, capture_fen -> Nullable<BigInt>, trade_no -> Nullable<Text>,
+    }
+}
+diesel::table! {
+    order_events (order_id, version) {
+        order_id -> Text, version -> BigInt, at -> BigInt, event -> Text, source -> Text, reference -> Text,
+        facts -> Text,
+    }
+}
+diesel::table! {
+    refunds (refund_no) {
+        refund_no -> Text, order_id -> Text, attempt_no -> BigInt, amount_fen -> BigInt, cause -> Text,
+        state -> Text, backend_no -> Nullable<Text>, channel_refund_id -> Nullable<Text>, booked_at -> BigInt,
+    }
+}
+diesel::table! {
+    books (order_id, version, line) {
+        order_id -> Text, version -> BigInt, line -> BigInt, account -> Text, amount_fen -> BigInt,
+    }
+}
+diesel::table! {
+    notifications_in (id) {
+        id -> Text, channel -> Text, received_at -> BigInt, remote -> Text, target -> Text, headers -> Text,
+        body -> Binary, verdict -> Text, reason -> Text, channel_order_no -> Nullable<Text>,
+        answer_status -> BigInt, answer_body -> Text, took_us -> BigInt,
+    }
+}
+diesel::table! {
+    webhooks_out (seq) {
+        seq -> BigInt, id -> Text, order_id -> Text, kind -> Text, payload -> Text, url -> Nullable<Text>,
+        created_at -> BigInt, state -> Text, tries -> BigInt, next_at -> Nullable<BigInt>,
+    }
+}
+diesel::table! {
+    webhook_tries (webhook_id, at) {
+        webhook_id -> Text, at -> BigInt, status -> Nullable<BigInt>, error -> Nullable<Text>, took_ms -> BigInt,
+    }
+}
+diesel::table! {
+    tuning (key) { key -> Text, value -> Text, changed_at -> BigInt, changed_by -> Text, }
+}
+diesel::table! {
+    tuning_audit (seq) { seq -> BigInt, key -> Text, value -> Text, changed_at -> BigInt, changed_by -> Text, }
+}
+diesel::table! {
+    channel_switches (seq) {
+        seq -> BigInt, at -> BigInt, channel -> Text, from_state -> Text, to_state -> Text,
+        from_channel -> Text, to_channel -> Text, reason -> Text,
+    }
+}

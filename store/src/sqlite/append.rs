@@ -1,0 +1,341 @@
+//! One group of entries, one transaction.
+//!
+//! First the whole group runs without savepoints: the conflicts that are expected (a repeated order number, a
+//! fenced version) show as "no row changed" before anything of their entry is written. Only if the database
+//! itself refuses a row is everything rolled back and run again with a savepoint around each entry.
+
+use diesel::{Connection as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, RunQueryDsl as _, SqliteConnection, result::Error as Db};
+use domain::{AttemptNo, books, order::{Attempt, Fact, Order}};
+
+use crate::{
+    AppendError, Appended, Entry, NotificationRow, OrderCommit, SwitchRow, TuningChange, WebhookTry, schema as s,
+};
+
+type Outcome = Result<Appended, AppendError>;
+
+/// Commits a group; one outcome an entry.
+pub(super) fn append(conn: &mut SqliteConnection, entries: &[Entry]) -> Vec<Outcome> {
+    let together = conn.immediate_transaction(|c| entries.iter().map(|e| one(c, e)).collect::<Result<Vec<_>, Db>>());
+    match together {
+        Ok(outcomes) => outcomes,
+        Err(_) => {
+            let apart = conn.immediate_transaction(|c| {
+                Ok::<_, Db>(
+                    entries
+                        .iter()
+                        .map(|e| match c.transaction(|c| one(c, e)) {
+                            Ok(outcome) => outcome,
+                            Err(error) => Err(refused(&error)),
+                        })
+                        .collect::<Vec<_>>(),
+                )
+            });
+            apart.unwrap_or_else(|error| {
+                let what = error.to_string();
+                entries.iter().map(|_| Err(AppendError::Unavailable { what: what.clone() })).collect()
+            })
+        }
+    }
+}
+
+/// A rule of the tables is our mistake; anything else is the database's state.
+fn refused(error: &Db) -> AppendError {
+    use diesel::result::DatabaseErrorKind as K;
+    match error {
+        Db::DatabaseError(
+            K::UniqueViolation | K::ForeignKeyViolation | K::NotNullViolation | K::CheckViolation,
+            info,
+        ) => AppendError::Invalid { what: info.message().to_owned() },
+        other => AppendError::Unavailable { what: other.to_string() },
+    }
+}
+
+fn one(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
+    match entry {
+        Entry::Order(commit) => order(conn, commit),
+        Entry::Notification(row) => notification(conn, row),
+        Entry::WebhookTry(tried) => webhook_try(conn, tried),
+        Entry::Switch(row) => switch(conn, row),
+        Entry::Tuning(change) => tuning(conn, change),
+    }
+}
+
+fn order(conn: &mut SqliteConnection, commit: &OrderCommit) -> Result<Outcome, Db> {
+    let next = &commit.next;
+    let id = next.id.to_string();
+    if let Err(conflict) = order_row(conn, commit, &id)? {
+        return Ok(Err(conflict));
+    }
+    let version = signed(next.version);
+    let facts = serde_json::to_string(&commit.facts).map_err(|e| Db::SerializationError(e.into()))?;
+    diesel::insert_into(s::order_events::table)
+        .values((
+            s::order_events::order_id.eq(&id),
+            s::order_events::version.eq(version),
+            s::order_events::at.eq(commit.at.micros()),
+            s::order_events::event.eq(&commit.cause.event),
+            s::order_events::source.eq(&commit.cause.source),
+            s::order_events::reference.eq(&commit.cause.reference),
+            s::order_events::facts.eq(facts),
+        ))
+        .execute(conn)?;
+    for no in touched_attempts(&commit.facts) {
+        if let Some(attempt) = next.attempt(no) {
+            attempt_row(conn, next, attempt, &id)?;
+        }
+    }
+    refund_rows(conn, commit, &id)?;
+    for (line, posting) in books::postings(&commit.facts, next).into_iter().enumerate() {
+        diesel::insert_into(s::books::table)
+            .values((
+                s::books::order_id.eq(&id),
+                s::books::version.eq(version),
+                s::books::line.eq(i64::try_from(line).unwrap_or(i64::MAX)),
+                s::books::account.eq(posting.account),
+                s::books::amount_fen.eq(posting.amount_fen),
+            ))
+            .execute(conn)?;
+    }
+    for out in &commit.outbox {
+        let due = out.url.is_some();
+        diesel::insert_into(s::webhooks_out::table)
+            .values((
+                s::webhooks_out::id.eq(&out.id),
+                s::webhooks_out::order_id.eq(&id),
+                s::webhooks_out::kind.eq(&out.kind),
+                s::webhooks_out::payload.eq(&out.payload),
+                s::webhooks_out::url.eq(&out.url),
+                s::webhooks_out::created_at.eq(commit.at.micros()),
+                s::webhooks_out::state.eq(if due { "due" } else { "none" }),
+                s::webhooks_out::tries.eq(0),
+                s::webhooks_out::next_at.eq(due.then(|| commit.at.micros())),
+            ))
+            .execute(conn)?;
+    }
+    Ok(Ok(Appended))
+}
+
+/// The order's own row: the first statement of its entry, and the one that shows a conflict.
+fn order_row(
+    conn: &mut SqliteConnection,
+    commit: &OrderCommit,
+    id: &str,
+) -> Result<Result<(), AppendError>, Db> {
+    use s::orders::dsl as o;
+    let next = &commit.next;
+    let (version, settled) = (signed(next.version), i64::from(next.is_settled()));
+    if commit.before_version == 0 {
+        let request = &next.request;
+        let inserted = diesel::insert_or_ignore_into(o::orders)
+            .values((
+                o::id.eq(id),
+                o::merchant_id.eq(request.merchant_id.as_str()),
+                o::order_no.eq(&request.order_no),
+                o::body_hash.eq(commit.body_hash.as_deref().unwrap_or_default()),
+                o::state.eq(next.state.as_str()),
+                o::settled.eq(settled),
+                o::version.eq(version),
+                o::amount_fen.eq(request.amount.fen()),
+                o::net_fen.eq(next.net_captured().fen()),
+                o::payer_id.eq(&request.payer.id),
+                o::failure.eq(None::<String>),
+                o::created_at.eq(next.accepted_at.micros()),
+                o::expires_at.eq(request.expires_at.micros()),
+            ))
+            .execute(conn)?;
+        if inserted == 1 {
+            return Ok(Ok(()));
+        }
+        let existing = o::orders
+            .filter(o::merchant_id.eq(request.merchant_id.as_str()))
+            .filter(o::order_no.eq(&request.order_no))
+            .select((o::id, o::body_hash))
+            .first::<(String, String)>(conn)
+            .optional()?;
+        return Ok(Err(match existing.and_then(|(id, hash)| Some((id.parse().ok()?, hash))) {
+            Some((existing, body_hash)) => AppendError::Duplicate { existing, body_hash },
+            // "or ignore" also passes over a row that breaks a rule of the table.
+            None => AppendError::Invalid { what: "the order's row breaks a rule of the table".to_owned() },
+        }));
+    }
+    let changed = diesel::update(o::orders.filter(o::id.eq(id)).filter(o::version.eq(signed(commit.before_version))))
+        .set((
+            o::state.eq(next.state.as_str()),
+            o::settled.eq(settled),
+            o::version.eq(version),
+            o::net_fen.eq(next.net_captured().fen()),
+            o::failure.eq(next.failure.map(domain::order::Failure::as_str)),
+        ))
+        .execute(conn)?;
+    if changed == 1 {
+        return Ok(Ok(()));
+    }
+    let present = o::orders.filter(o::id.eq(id)).select(o::version).first::<i64>(conn).optional()?;
+    let present_version = u64::try_from(present.unwrap_or(0)).unwrap_or(0);
+    Ok(Err(AppendError::Fenced { present_version }))
+}
+
+fn attempt_row(conn: &mut SqliteConnection, order: &Order, attempt: &Attempt, id: &str) -> Result<(), Db> {
+    use s::attempts::dsl as a;
+    diesel::replace_into(a::attempts)
+        .values((
+            a::order_id.eq(id),
+            a::no.eq(i64::from(attempt.no.get())),
+            a::channel.eq(attempt.channel.as_str()),
+            a::channel_order_no.eq(order.id.channel_order_no(attempt.no).as_str()),
+            a::state.eq(attempt.state_str()),
+            a::exposed_at.eq(attempt.exposed_at.map(domain::Timestamp::micros)),
+            a::capture_fen.eq(attempt.capture.as_ref().map(|c| c.amount.fen())),
+            a::trade_no.eq(attempt.capture.as_ref().map(|c| c.trade_no.as_str())),
+        ))
+        .execute(conn)?;
+    Ok(())
+}
+
+fn refund_rows(conn: &mut SqliteConnection, commit: &OrderCommit, id: &str) -> Result<(), Db> {
+    use s::refunds::dsl as r;
+    for fact in &commit.facts {
+        let (Fact::RefundBooked { refund_no, .. }
+        | Fact::RefundAccepted { refund_no }
+        | Fact::RefundSucceeded { refund_no, .. }
+        | Fact::RefundFailed { refund_no, .. }) = fact
+        else {
+            continue;
+        };
+        let Some(refund) = commit.next.refund(refund_no) else { continue };
+        let cause = serde_json::to_value(refund.cause).map_err(|e| Db::SerializationError(e.into()))?;
+        diesel::replace_into(r::refunds)
+            .values((
+                r::refund_no.eq(refund_no.as_str()),
+                r::order_id.eq(id),
+                r::attempt_no.eq(i64::from(refund.attempt.get())),
+                r::amount_fen.eq(refund.amount.fen()),
+                r::cause.eq(cause.as_str().unwrap_or_default()),
+                r::state.eq(refund.state.as_str()),
+                r::backend_no.eq(&refund.backend_no),
+                r::channel_refund_id.eq(&refund.channel_refund_id),
+                r::booked_at.eq(refund.booked_at.micros()),
+            ))
+            .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// The attempts that a list of facts changes, each once.
+fn touched_attempts(facts: &[Fact]) -> Vec<AttemptNo> {
+    let mut touched: Vec<AttemptNo> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::AttemptPlanned { no, .. }
+            | Fact::Exposed { no, .. }
+            | Fact::CloseAsked { no, .. }
+            | Fact::Certified { no, .. }
+            | Fact::Captured { no, .. } => Some(*no),
+            Fact::Accepted { .. }
+            | Fact::RefundPrebooked { .. }
+            | Fact::Kept { .. }
+            | Fact::Tidied { .. }
+            | Fact::Disputed { .. }
+            | Fact::Wished { .. }
+            | Fact::Consented { .. }
+            | Fact::RefundBooked { .. }
+            | Fact::RefundAccepted { .. }
+            | Fact::RefundSucceeded { .. }
+            | Fact::RefundFailed { .. }
+            | Fact::StateChanged { .. } => None,
+        })
+        .collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched
+}
+
+fn notification(conn: &mut SqliteConnection, row: &NotificationRow) -> Result<Outcome, Db> {
+    use s::notifications_in::dsl as n;
+    let headers = serde_json::to_string(&row.headers).map_err(|e| Db::SerializationError(e.into()))?;
+    diesel::insert_into(n::notifications_in)
+        .values((
+            n::id.eq(&row.id),
+            n::channel.eq(&row.channel),
+            n::received_at.eq(row.received_at.micros()),
+            n::remote.eq(&row.remote),
+            n::target.eq(&row.target),
+            n::headers.eq(headers),
+            n::body.eq(&row.body),
+            n::verdict.eq(&row.verdict),
+            n::reason.eq(&row.reason),
+            n::channel_order_no.eq(&row.channel_order_no),
+            n::answer_status.eq(i64::from(row.answer_status)),
+            n::answer_body.eq(&row.answer_body),
+            n::took_us.eq(row.took_us),
+        ))
+        .execute(conn)?;
+    Ok(Ok(Appended))
+}
+
+fn webhook_try(conn: &mut SqliteConnection, tried: &WebhookTry) -> Result<Outcome, Db> {
+    use s::{webhook_tries::dsl as t, webhooks_out::dsl as w};
+    let state = match (tried.delivered, tried.next_at) {
+        (true, _) => "delivered",
+        (false, Some(_)) => "due",
+        (false, None) => "dead",
+    };
+    let next_at = tried.next_at.filter(|_| !tried.delivered).map(domain::Timestamp::micros);
+    let changed = diesel::update(w::webhooks_out.filter(w::id.eq(&tried.webhook_id)).filter(w::state.eq("due")))
+        .set((w::state.eq(state), w::next_at.eq(next_at), w::tries.eq(w::tries + 1)))
+        .execute(conn)?;
+    if changed == 0 {
+        return Ok(Err(AppendError::Invalid { what: format!("webhook {} is not due", tried.webhook_id) }));
+    }
+    diesel::insert_or_ignore_into(t::webhook_tries)
+        .values((
+            t::webhook_id.eq(&tried.webhook_id),
+            t::at.eq(tried.at.micros()),
+            t::status.eq(tried.status.map(i64::from)),
+            t::error.eq(&tried.error),
+            t::took_ms.eq(tried.took_ms),
+        ))
+        .execute(conn)?;
+    Ok(Ok(Appended))
+}
+
+fn switch(conn: &mut SqliteConnection, row: &SwitchRow) -> Result<Outcome, Db> {
+    use s::channel_switches::dsl as c;
+    diesel::insert_into(c::channel_switches)
+        .values((
+            c::at.eq(row.at.micros()),
+            c::channel.eq(&row.channel),
+            c::from_state.eq(&row.from_state),
+            c::to_state.eq(&row.to_state),
+            c::from_channel.eq(&row.from_channel),
+            c::to_channel.eq(&row.to_channel),
+            c::reason.eq(&row.reason),
+        ))
+        .execute(conn)?;
+    Ok(Ok(Appended))
+}
+
+fn tuning(conn: &mut SqliteConnection, change: &TuningChange) -> Result<Outcome, Db> {
+    use s::{tuning::dsl as t, tuning_audit::dsl as a};
+    diesel::replace_into(t::tuning)
+        .values((
+            t::key.eq(&change.key),
+            t::value.eq(&change.value),
+            t::changed_at.eq(change.at.micros()),
+            t::changed_by.eq(&change.by),
+        ))
+        .execute(conn)?;
+    diesel::insert_into(a::tuning_audit)
+        .values((
+            a::key.eq(&change.key),
+            a::value.eq(&change.value),
+            a::changed_at.eq(change.at.micros()),
+            a::changed_by.eq(&change.by),
+        ))
+        .execute(conn)?;
+    Ok(Ok(Appended))
+}
+
+fn signed(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,145 @@
+//! The embedded body: one SQLite file, WAL, synchronous=FULL, foreign keys on.
+//!
+//! One connection writes, a small pool reads; readers never wait for the writer. Every write is an immediate
+//! transaction, since a deferred one that reads first loses against any other writer. A whole group of
+//! entries runs in one hop to a blocking thread; a hop per statement would cost more than the statement.
+
+mod append;
+mod open;
+mod read;
+
+use async_trait::async_trait;
+use diesel::SqliteConnection;
+use diesel_async::{
+    pooled_connection::bb8::Pool,
+    sync_connection_wrapper::SyncConnectionWrapper,
+};
+use domain::{OrderId, Timestamp, order::Order};
+use tokio::sync::Mutex;
+
+use crate::{
+    AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderAccountRow,
+    OrderFilter, OrderLine, Store, StoredEvent, SwitchRow, TuningRow, WebhookDue,
+};
+
+pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
+
+/// How the file is used.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// Connections for readers.
+    pub readers: u32,
+    /// The file may not grow beyond so many pages (4 KiB each); none means the disk's limit. For tests.
+    pub pages_max: Option<u32>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> SqliteOptions {
+        SqliteOptions { readers: 4, pages_max: None }
+    }
+}
+
+/// An open database file.
+pub struct SqliteStore {
+    writer: Mutex<Connection>,
+    readers: Pool<Connection>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteStore")
+    }
+}
+
+impl SqliteStore {
+    /// Runs a question on a reader, in one hop.
+    async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        question: impl FnOnce(&mut SqliteConnection) -> diesel::QueryResult<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let mut reader =
+            self.readers.get().await.map_err(|source| Error::Query { what, source: source.into() })?;
+        reader.spawn_blocking(question).await.map_err(Error::query(what))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>> {
+        let count = entries.len();
+        let mut writer = self.writer.lock().await;
+        let outcome = writer.spawn_blocking(move |conn| Ok(append::append(conn, &entries))).await;
+        outcome.unwrap_or_else(|error| {
+            vec![Err(AppendError::Unavailable { what: error.to_string() }); count]
+        })
+    }
+
+    async fn order_load(&self, id: OrderId) -> Result<Option<Order>, Error> {
+        let history = self.order_history(id).await?;
+        Order::fold(id, history.iter().map(|e| e.facts.as_slice()))
+            .map_err(|broken| Error::corrupt("order_events", broken))
+    }
+
+    async fn order_find(&self, merchant_id: &str, order_no: &str) -> Result<Option<(OrderId, String)>, Error> {
+        let (merchant, number) = (merchant_id.to_owned(), order_no.to_owned());
+        let found = self.read("order_find", move |c| read::order_find(c, &merchant, &number)).await?;
+        found.map(|(id, hash)| Ok((read::order_id(&id)?, hash))).transpose()
+    }
+
+    async fn orders_open(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderId>, Error> {
+        let ids = self.read("orders_open", move |c| read::orders_open(c, after, limit)).await?;
+        ids.iter().map(|id| read::order_id(id)).collect()
+    }
+
+    async fn orders_list(&self, filter: &OrderFilter) -> Result<Vec<OrderLine>, Error> {
+        let filter = filter.clone();
+        let rows = self.read("orders_list", move |c| read::orders_list(c, &filter)).await?;
+        rows.into_iter().map(read::order_line).collect()
+    }
+
+    async fn orders_count(&self) -> Result<Vec<(String, u64)>, Error> {
+        let rows = self.read("orders_count", read::orders_count).await?;
+        Ok(rows.into_iter().map(|(state, n)| (state, u64::try_from(n).unwrap_or(0))).collect())
+    }
+
+    async fn order_history(&self, id: OrderId) -> Result<Vec<StoredEvent>, Error> {
+        let rows = self.read("order_history", move |c| read::order_history(c, id)).await?;
+        rows.into_iter().map(read::stored_event).collect()
+    }
+
+    async fn webhooks_due(&self, now: Timestamp, limit: usize) -> Result<Vec<WebhookDue>, Error> {
+        self.read("webhooks_due", move |c| read::webhooks_due(c, now, limit)).await
+    }
+
+    async fn events_after(&self, cursor: i64, limit: usize) -> Result<Vec<EventLine>, Error> {
+        self.read("events_after", move |c| read::events_after(c, cursor, limit)).await
+    }
+
+    async fn notifications_list(&self, filter: &NotificationFilter) -> Result<Vec<NotificationRow>, Error> {
+        let filter = filter.clone();
+        let rows = self.read("notifications_list", move |c| read::notifications_list(c, &filter)).await?;
+        rows.into_iter().map(read::notification_row).collect()
+    }
+
+    async fn tuning_all(&self) -> Result<Vec<TuningRow>, Error> {
+        self.read("tuning_all", read::tuning_all).await
+    }
+
+    async fn switches_list(&self, limit: usize) -> Result<Vec<SwitchRow>, Error> {
+        self.read("switches_list", move |c| read::switches_list(c, limit)).await
+    }
+
+    async fn audit_orders(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderAccountRow>, Error> {
+        let rows = self.read("audit_orders", move |c| read::audit::page(c, after, limit)).await?;
+        rows.into_iter().collect()
+    }
+
+    async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error> {
+        self.read("books_totals", read::audit::totals).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.read("ping", read::ping).await
+    }
+}

@@ -1,0 +1,216 @@
+//! Questions of readers.
+
+pub(super) mod audit;
+
+use diesel::{
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult, RunQueryDsl as _, SqliteConnection,
+    TextExpressionMethods as _, dsl::count_star,
+};
+use domain::{OrderId, Timestamp};
+
+use crate::{
+    Cause, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter, OrderLine, StoredEvent, SwitchRow,
+    TuningRow, WebhookDue, schema as s,
+};
+
+type EventRow = (i64, i64, String, String, String, String);
+type LineRow = (String, String, String, String, i64, i64, Option<String>, i64);
+pub(super) type CallRow =
+    (String, String, i64, String, String, String, Vec<u8>, String, String, Option<String>, i64, String, i64);
+
+fn limit(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(super) fn order_id(text: &str) -> Result<OrderId, Error> {
+    text.parse().map_err(|e| Error::corrupt("orders", format!("id {text:?}: {e}")))
+}
+
+pub(super) fn order_find(
+    conn: &mut SqliteConnection,
+    merchant: &str,
+    number: &str,
+) -> QueryResult<Option<(String, String)>> {
+    use s::orders::dsl as o;
+    o::orders
+        .filter(o::merchant_id.eq(merchant))
+        .filter(o::order_no.eq(number))
+        .select((o::id, o::body_hash))
+        .first(conn)
+        .optional()
+}
+
+pub(super) fn orders_open(
+    conn: &mut SqliteConnection,
+    after: Option<OrderId>,
+    n: usize,
+) -> QueryResult<Vec<String>> {
+    use s::orders::dsl as o;
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    o::orders
+        .filter(o::settled.eq(0))
+        .filter(o::id.gt(after))
+        .order(o::id)
+        .limit(limit(n))
+        .select(o::id)
+        .load(conn)
+}
+
+pub(super) fn orders_list(conn: &mut SqliteConnection, filter: &OrderFilter) -> QueryResult<Vec<LineRow>> {
+    use s::orders::dsl as o;
+    let mut query = o::orders
+        .select((o::id, o::merchant_id, o::order_no, o::state, o::amount_fen, o::net_fen, o::failure, o::created_at))
+        .order(o::id.desc())
+        .limit(limit(filter.limit))
+        .into_boxed();
+    if let Some(state) = &filter.state {
+        query = query.filter(o::state.eq(state));
+    }
+    if let Some(before) = filter.before {
+        query = query.filter(o::id.lt(before.to_string()));
+    }
+    query.load(conn)
+}
+
+pub(super) fn order_line(row: LineRow) -> Result<OrderLine, Error> {
+    let (id, merchant_id, order_no, state, amount_fen, net_fen, failure, created_at) = row;
+    let created_at = Timestamp::from_micros(created_at);
+    Ok(OrderLine { id: order_id(&id)?, merchant_id, order_no, state, amount_fen, net_fen, failure, created_at })
+}
+
+pub(super) fn orders_count(conn: &mut SqliteConnection) -> QueryResult<Vec<(String, i64)>> {
+    use s::orders::dsl as o;
+    o::orders.group_by(o::state).select((o::state, count_star())).load(conn)
+}
+
+pub(super) fn order_history(conn: &mut SqliteConnection, id: OrderId) -> QueryResult<Vec<EventRow>> {
+    use s::order_events::dsl as e;
+    e::order_events
+        .filter(e::order_id.eq(id.to_string()))
+        .order(e::version)
+        .select((e::version, e::at, e::event, e::source, e::reference, e::facts))
+        .load(conn)
+}
+
+pub(super) fn stored_event(row: EventRow) -> Result<StoredEvent, Error> {
+    let (version, at, event, source, reference, facts) = row;
+    Ok(StoredEvent {
+        version: u64::try_from(version).map_err(|e| Error::corrupt("order_events", e))?,
+        at: Timestamp::from_micros(at),
+        cause: Cause { event, source, reference },
+        facts: serde_json::from_str(&facts).map_err(|e| Error::corrupt("order_events", e))?,
+    })
+}
+
+pub(super) fn webhooks_due(conn: &mut SqliteConnection, now: Timestamp, n: usize) -> QueryResult<Vec<WebhookDue>> {
+    use s::webhooks_out::dsl as w;
+    let rows: Vec<(String, Option<String>, String, i64, i64)> = w::webhooks_out
+        .filter(w::state.eq("due"))
+        .filter(w::next_at.le(now.micros()))
+        .order(w::next_at)
+        .limit(limit(n))
+        .select((w::id, w::url, w::payload, w::tries, w::created_at))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, url, payload, tries, created_at)| {
+            Some(WebhookDue {
+                id,
+                url: url?,
+                payload,
+                tries: u32::try_from(tries).unwrap_or(u32::MAX),
+                created_at: Timestamp::from_micros(created_at),
+            })
+        })
+        .collect())
+}
+
+pub(super) fn events_after(conn: &mut SqliteConnection, cursor: i64, n: usize) -> QueryResult<Vec<EventLine>> {
+    use s::webhooks_out::dsl as w;
+    let rows: Vec<(i64, String, String)> = w::webhooks_out
+        .filter(w::seq.gt(cursor))
+        .order(w::seq)
+        .limit(limit(n))
+        .select((w::seq, w::id, w::payload))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(cursor, id, payload)| EventLine { cursor, id, payload }).collect())
+}
+
+pub(super) fn notifications_list(
+    conn: &mut SqliteConnection,
+    filter: &NotificationFilter,
+) -> QueryResult<Vec<CallRow>> {
+    use s::notifications_in::dsl as n;
+    let mut query = n::notifications_in.order(n::id.desc()).limit(limit(filter.limit)).into_boxed();
+    if let Some(order) = filter.order {
+        query = query.filter(n::channel_order_no.like(format!("{order}%")));
+    }
+    if let Some(channel) = &filter.channel {
+        query = query.filter(n::channel.eq(channel));
+    }
+    if let Some(verdict) = &filter.verdict {
+        query = query.filter(n::verdict.eq(verdict));
+    }
+    query.load(conn)
+}
+
+pub(super) fn notification_row(row: CallRow) -> Result<NotificationRow, Error> {
+    let (id, channel, received_at, remote, target, headers, body, verdict, reason, number, status, answer, took_us) =
+        row;
+    Ok(NotificationRow {
+        id,
+        channel,
+        received_at: Timestamp::from_micros(received_at),
+        remote,
+        target,
+        headers: serde_json::from_str(&headers).map_err(|e| Error::corrupt("notifications_in", e))?,
+        body,
+        verdict,
+        reason,
+        channel_order_no: number,
+        answer_status: i32::try_from(status).map_err(|e| Error::corrupt("notifications_in", e))?,
+        answer_body: answer,
+        took_us,
+    })
+}
+
+pub(super) fn tuning_all(conn: &mut SqliteConnection) -> QueryResult<Vec<TuningRow>> {
+    use s::tuning::dsl as t;
+    let rows: Vec<(String, String, i64, String)> = t::tuning.order(t::key).load(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(key, value, changed_at, changed_by)| TuningRow {
+            key,
+            value,
+            changed_at: Timestamp::from_micros(changed_at),
+            changed_by,
+        })
+        .collect())
+}
+
+pub(super) fn switches_list(conn: &mut SqliteConnection, n: usize) -> QueryResult<Vec<SwitchRow>> {
+    use s::channel_switches::dsl as c;
+    type Row = (i64, String, String, String, String, String, String);
+    let rows: Vec<Row> = c::channel_switches
+        .order(c::seq.desc())
+        .limit(limit(n))
+        .select((c::at, c::channel, c::from_state, c::to_state, c::from_channel, c::to_channel, c::reason))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(at, channel, from_state, to_state, from_channel, to_channel, reason)| SwitchRow {
+            at: Timestamp::from_micros(at),
+            channel,
+            from_state,
+            to_state,
+            from_channel,
+            to_channel,
+            reason,
+        })
+        .collect())
+}
+
+pub(super) fn ping(conn: &mut SqliteConnection) -> QueryResult<()> {
+    use s::tuning::dsl as t;
+    t::tuning.select(count_star()).first::<i64>(conn).map(|_| ())
+}
