@@ -66,7 +66,8 @@ impl Breaker {
             RATE_WINDOW,
             backoff::constant(open_for),
         );
-        let policy = rate.or_else(failure_policy::consecutive_failures(failures, backoff::constant(open_for)));
+        let policy =
+            rate.or_else(failure_policy::consecutive_failures(failures, backoff::constant(open_for)));
         let machine = Config::new().failure_policy(policy).instrument(seen.clone()).build();
         Breaker { machine, seen, probing: AtomicBool::new(false) }
     }

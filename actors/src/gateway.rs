@@ -23,11 +23,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
-    breaker::Leave,
-    handle::Handle,
-    metric_definitions as metric,
-    meter::Meter,
-    stats::Stats,
+    breaker::Leave, handle::Handle, meter::Meter, metric_definitions as metric, stats::Stats,
     tuning::TuningHandle,
 };
 
@@ -91,7 +87,8 @@ impl ChannelGateway {
         tuning: &TuningHandle,
     ) -> ChannelGateway {
         let t = tuning.get();
-        let pace = u32::try_from(t.channel_pace_per_s).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let pace =
+            u32::try_from(t.channel_pace_per_s).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let inner = Inner {
             name: channel.profile().id.to_string(),
             channel,
@@ -140,7 +137,11 @@ impl Inner {
                 answer
             }
         };
-        let labels = [("channel", self.name.clone()), ("call", kind.label().into()), ("answer", answer.label().into())];
+        let labels = [
+            ("channel", self.name.clone()),
+            ("call", kind.label().into()),
+            ("answer", answer.label().into()),
+        ];
         metrics::counter!(metric::CHANNEL_CALLS, &labels).increment(1);
         self.count(kind);
         answer

@@ -47,7 +47,8 @@ impl<A: Actor<Context = Context<A>>> Actor for Guardian<A> {
         ctx.run_interval(PROBE_INTERVAL, |guardian, _| {
             if !guardian.handle.is_alive() {
                 error!(actor = guardian.name, "the actor died; starting a new life");
-                metrics::counter!(crate::metric_definitions::ACTOR_RESTARTS, "actor" => guardian.name).increment(1);
+                metrics::counter!(crate::metric_definitions::ACTOR_RESTARTS, "actor" => guardian.name)
+                    .increment(1);
                 guardian.handle.set((guardian.make)());
                 (guardian.reborn)();
             }

@@ -13,8 +13,17 @@ use domain::{ChannelId, OrderId, channel::ChannelProfile};
 use store::{Cache, Store};
 
 use crate::{
-    board::Board, clock::Clock, gateway::ChannelGateway, handle::Handle, journal::JournalHandle, meter::Meter,
-    poller::{PollGauge, Poller}, registry::OrderRegistry, router::Routes, stats::Stats, tuning::TuningHandle,
+    board::Board,
+    clock::Clock,
+    gateway::ChannelGateway,
+    handle::Handle,
+    journal::JournalHandle,
+    meter::Meter,
+    poller::{PollGauge, Poller},
+    registry::OrderRegistry,
+    router::Routes,
+    stats::Stats,
+    tuning::TuningHandle,
     webhook_sender::WebhookSender,
 };
 

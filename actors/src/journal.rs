@@ -69,7 +69,8 @@ impl Journal {
             stats.commits.one();
             stats.commit_rows.add(u64::try_from(rows).unwrap_or(u64::MAX));
             metrics::histogram!(metric::COMMIT_SECONDS).record(started.elapsed().as_secs_f64());
-            metrics::histogram!(metric::COMMIT_ROWS).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+            metrics::histogram!(metric::COMMIT_ROWS)
+                .record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // A sender that hung up finds the row when it looks.
                 let _hung_up = reply.send(outcome);

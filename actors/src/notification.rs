@@ -44,7 +44,8 @@ impl Service {
             warn!(channel.name = %channel, notification.id = id, verdict = judged.word, "notification refused");
         }
         let label = judged.word.split(':').next().unwrap_or_default().to_owned();
-        metrics::counter!(metric::NOTIFICATIONS, "channel" => channel.to_string(), "verdict" => label).increment(1);
+        metrics::counter!(metric::NOTIFICATIONS, "channel" => channel.to_string(), "verdict" => label)
+            .increment(1);
         let reply = line.channel.notification_answer(&judged.verdict);
         self.keep(id, channel, call, received_at, started, &judged, &reply);
         Some(reply)

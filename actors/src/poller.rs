@@ -147,11 +147,12 @@ impl Poller {
         }
         let Some(line) = self.house.lines.get(&self.channel) else { return };
         let lag = self.queue.lag(now);
-        line.poll_gauge.watched.store(u64::try_from(self.watched.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         line.poll_gauge
-            .lag_ms
-            .store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let room = usize::try_from(tuning.poll_concurrency).unwrap_or(usize::MAX).saturating_sub(self.queue.out());
+            .watched
+            .store(u64::try_from(self.watched.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        line.poll_gauge.lag_ms.store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let room =
+            usize::try_from(tuning.poll_concurrency).unwrap_or(usize::MAX).saturating_sub(self.queue.out());
         for _ in 0..room {
             if self.queue.next_due().is_none_or(|due| due > now) || self.budget.check().is_err() {
                 break;
@@ -199,7 +200,8 @@ impl Poller {
 fn heard(no: AttemptNo, found: Found) -> Hear {
     let evidence = Evidence { source: EvidenceSource::Query, reference: String::new(), found };
     let event = Event::Found { no, evidence };
-    let cause = Cause { event: event.label().to_owned(), source: "query".to_owned(), reference: String::new() };
+    let cause =
+        Cause { event: event.label().to_owned(), source: "query".to_owned(), reference: String::new() };
     Hear { event, cause, reply: None }
 }
 
@@ -218,7 +220,8 @@ impl Actor for Poller {
         ctx.run_interval(LOOK_INTERVAL, |poller, _| poller.look());
         ctx.run_interval(Duration::from_secs(1), |poller, _| {
             let (name, now) = (poller.channel.to_string(), poller.house.clock.now());
-            metrics::gauge!(metric::POLL_LAG, "channel" => name.clone()).set(poller.queue.lag(now).as_secs_f64());
+            metrics::gauge!(metric::POLL_LAG, "channel" => name.clone())
+                .set(poller.queue.lag(now).as_secs_f64());
             let watched = f64::from(u32::try_from(poller.watched.len()).unwrap_or(u32::MAX));
             metrics::gauge!(metric::POLL_WATCHED, "channel" => name).set(watched);
         });
@@ -278,8 +281,11 @@ impl Handler<Asked> for Poller {
             (watched.exposed_at, Urgency::Routine)
         };
         // The order's own word ends the watch; until then a settled attempt is asked about once a minute.
-        let next =
-            if asked.settled { now.plus(Duration::from_secs(60)) } else { next_poll(from, Some(now), &tuning) };
+        let next = if asked.settled {
+            now.plus(Duration::from_secs(60))
+        } else {
+            next_poll(from, Some(now), &tuning)
+        };
         self.queue.finish(asked.key, next, urgency);
     }
 }

@@ -6,9 +6,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, ContextFutureSpawner, Handler, Message, WrapFuture};
-use domain::{ChannelId, OrderId, order::Order};
 use crate::intake::IntakeSlot;
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, ContextFutureSpawner, Handler, Message, WrapFuture,
+};
+use domain::{ChannelId, OrderId, order::Order};
 use tracing::{info, warn};
 
 use crate::{
@@ -71,13 +73,23 @@ pub(crate) struct Retire {
     pub(crate) life: Addr<OrderActor>,
 }
 
+/// The order owes something and has no actor. Sent by a life that ended while its order was opened again.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Revive(pub(crate) OrderId);
+
 /// A poller was reborn: every order registers with it again. Sent by its guardian.
 #[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]
 pub(crate) struct PollerReborn;
 
 impl OrderRegistry {
-    pub(crate) fn new(house: Arc<House>, me: Handle<OrderRegistry>, index: usize, of: usize) -> OrderRegistry {
+    pub(crate) fn new(
+        house: Arc<House>,
+        me: Handle<OrderRegistry>,
+        index: usize,
+        of: usize,
+    ) -> OrderRegistry {
         OrderRegistry { house, me, index, of, lives: HashMap::new() }
     }
 
@@ -203,6 +215,14 @@ impl Handler<Retire> for OrderRegistry {
         if retire.life.try_send(Stop).is_err() {
             self.house.undelivered("order");
         }
+    }
+}
+
+impl Handler<Revive> for OrderRegistry {
+    type Result = ();
+
+    fn handle(&mut self, revive: Revive, _: &mut Self::Context) {
+        self.life(revive.0);
     }
 }
 

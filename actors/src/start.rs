@@ -144,7 +144,9 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
 
     let mut arbiters = Vec::new();
     arbiters.push(on_thread(house.clone(), start_journal).await?);
-    arbiters.push(on_thread(house.clone(), move |house| start_channels(house, client, parts.webhooks, base)).await?);
+    arbiters.push(
+        on_thread(house.clone(), move |house| start_channels(house, client, parts.webhooks, base)).await?,
+    );
     for index in 0..threads {
         arbiters.push(on_thread(house.clone(), move |house| start_registry(house, index)).await?);
     }

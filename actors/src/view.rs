@@ -146,7 +146,10 @@ impl OrderView {
             channel: used.map(|a| a.channel.to_string()),
             attempts: order.attempts.iter().map(|a| attempt_view(order, a)).collect(),
             refunds: order.refunds.iter().map(refund_view).collect(),
-            reason: order.failure.filter(|_| order.state != order::OrderState::Success).map(order::Failure::as_str),
+            reason: order
+                .failure
+                .filter(|_| order.state != order::OrderState::Success)
+                .map(order::Failure::as_str),
             created_at: order.accepted_at.to_string(),
             expires_at: request.expires_at.to_string(),
             links: Links {

@@ -10,7 +10,9 @@ mod work;
 
 use std::sync::Arc;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler, Message, WrapFuture,
+};
 use domain::{
     AttemptNo, ChannelId, OrderId,
     order::{Event, Order, OrderState, Rejected, decide},
@@ -23,7 +25,7 @@ use crate::{
     handle::Handle,
     house::House,
     intake::IntakeSlot,
-    registry::{OrderRegistry, Retire},
+    registry::{OrderRegistry, Retire, Revive},
 };
 pub(crate) use commit::{entry, publish};
 use work::Desk;
@@ -153,7 +155,10 @@ impl OrderActor {
         let Hear { event, cause, reply } = hear;
         let now = self.house.clock.now();
         let Some(order) = &self.order else {
-            return self.answer(reply, Err(if self.retiring { HearError::NotFound } else { HearError::Unconfirmed }));
+            return self.answer(
+                reply,
+                Err(if self.retiring { HearError::NotFound } else { HearError::Unconfirmed }),
+            );
         };
         match decide(order, &event, now, &self.house.tuning.rules()) {
             Err(rejected) => {
@@ -185,9 +190,9 @@ impl OrderActor {
         if order.is_settled() {
             self.desk.clear(ctx, &self.house, self.id);
             self.retire(ctx);
-        } else {
+        } else if !self.retiring {
             self.reconcile(ctx);
-        }
+        } // else: a new life does what is owed, see `Stop`
     }
 
     /// Asks the registry to forget this life first, so that no message is lost on the way.
@@ -236,6 +241,12 @@ impl Handler<Stop> for OrderActor {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         use actix::ActorContext as _;
         self.desk.clear(ctx, &self.house, self.id);
+        // A message that was on its way may have opened the order again: it goes on in a new life.
+        if self.order.as_ref().is_some_and(|order| !order.is_settled())
+            && self.registry.tell(Revive(self.id)).is_err()
+        {
+            self.house.undelivered("registry"); // the sweep finds it
+        }
         ctx.stop();
     }
 }

@@ -188,7 +188,11 @@ impl OrderActor {
             Owed::Hedge(no) => {
                 let (no, choice) = (*no, self.choose(order, Some(*no)));
                 if matches!(choice, Choice::Use { .. }) {
-                    ctx.notify(CameBack { owed, event: Some(Event::HedgeDue { no, choice }), source: "router" });
+                    ctx.notify(CameBack {
+                        owed,
+                        event: Some(Event::HedgeDue { no, choice }),
+                        source: "router",
+                    });
                 } else {
                     self.again(&owed, ctx);
                 }
@@ -295,11 +299,7 @@ impl OrderActor {
         let Some(order) = &self.order else { return };
         let Some(attempt) = order.attempt(no) else { return };
         let Some(line) = self.house.lines.get(&attempt.channel) else { return };
-        let watch = Watch {
-            id: self.id,
-            no,
-            exposed_at: attempt.exposed_at.unwrap_or(attempt.planned_at),
-        };
+        let watch = Watch { id: self.id, no, exposed_at: attempt.exposed_at.unwrap_or(attempt.planned_at) };
         if line.poller.tell(watch).is_err() {
             self.house.undelivered("poller"); // the guardian's rebirth call registers again
         }
@@ -354,7 +354,8 @@ impl OrderActor {
         let Some(refund) = order.refund(refund_no) else { return };
         let Some(attempt) = order.attempt(refund.attempt) else { return };
         let Some(line) = self.house.lines.get(&attempt.channel) else { return };
-        let tries = self.desk.slots.iter().find(|s| s.owed == Owed::Refund(refund_no.clone())).map_or(0, |s| s.tries);
+        let tries =
+            self.desk.slots.iter().find(|s| s.owed == Owed::Refund(refund_no.clone())).map_or(0, |s| s.tries);
         // A refund that was taken is asked about; every third time it is sent again, in case the channel
         // has lost it ("not found"): the same number makes that the same refund.
         let send = refund.state == RefundState::Booked || tries % 3 == 2;
@@ -374,7 +375,7 @@ impl OrderActor {
                 let (no, number) = (ask.refund_no, ask.channel_order_no);
                 gateway.ask(|reply| gateway::RefundQuery { refund_no: no, number, reply }).await
             };
-                let owed = Owed::Refund(refund_no.clone());
+            let owed = Owed::Refund(refund_no.clone());
             let event = Some(Event::RefundAnswered { refund_no, answer });
             if address.try_send(CameBack { owed, event, source: "refund" }).is_err() {
                 house.undelivered("order");
@@ -384,11 +385,8 @@ impl OrderActor {
 
     /// A prepay that came back empty-handed: hedge now, and repeat the call unless it is a direct one.
     fn after_prepay(&mut self, no: AttemptNo, ctx: &mut Context<Self>) {
-        let direct = self
-            .order
-            .as_ref()
-            .and_then(|o| o.attempt(no))
-            .is_some_and(|a| a.kind == ChannelKind::Direct);
+        let direct =
+            self.order.as_ref().and_then(|o| o.attempt(no)).is_some_and(|a| a.kind == ChannelKind::Direct);
         if direct {
             self.set(&Owed::Prepay(no), Doing::Parked); // the poller asks; "not found" starts it again
             return;
@@ -434,7 +432,12 @@ impl Handler<StillOpenAt> for OrderActor {
             self.perform(prepay, ctx);
         }
         if self.order.is_some() && self.desk.slot(&Owed::Poll(still.no)).is_none() {
-            drop_slot(Slot { owed: Owed::Poll(still.no), tries: 0, doing: Doing::Running }, ctx, &self.house, self.id);
+            drop_slot(
+                Slot { owed: Owed::Poll(still.no), tries: 0, doing: Doing::Running },
+                ctx,
+                &self.house,
+                self.id,
+            );
         }
     }
 }

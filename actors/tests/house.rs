@@ -1,0 +1,127 @@
+//! The house as a whole: a real store, channel doubles for faults at a given step.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Double, house, request, until};
+use domain::{ChannelKind, ChannelOrderNo, order::Event, tuning::Tuning};
+use store::Cause;
+
+fn number(view: &serde_json::Value, attempt: usize) -> ChannelOrderNo {
+    ChannelOrderNo::new(view["attempts"][attempt]["channel_order_no"].as_str().unwrap()).unwrap()
+}
+
+#[actix_rt::test]
+async fn an_order_is_exposed_paid_found_by_a_query_and_settled_and_the_same_number_is_the_same_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let house = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let accepted = house.service.accept(request("A1", 1850, &[]), "hash".to_owned()).await.unwrap();
+    let again = house.service.accept(request("A1", 1850, &[]), "hash".to_owned()).await.unwrap();
+    assert_eq!((accepted.fresh, again.fresh, again.id), (true, false, accepted.id));
+    assert!(house.service.accept(request("A1", 1851, &[]), "other".to_owned()).await.is_err());
+
+    let shown = until(&house.service, accepted.id, |v| !v["credential"].is_null()).await;
+    assert_eq!(shown["state"], "processing");
+    wechat.pay(&number(&shown, 0), 1850);
+    let paid = until(&house.service, accepted.id, |v| v["state"] == "success").await;
+    assert_eq!(paid["net_captured_fen"], 1850);
+    assert_eq!(paid["truth"]["code"], "charged");
+    house.running.stop(Duration::from_secs(2)).await;
+}
+
+#[actix_rt::test]
+async fn a_silent_prepay_is_hedged_onto_the_card_and_a_late_credential_is_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let card = Double::new("campus_card", ChannelKind::Direct);
+    wechat.script.lock().unwrap().prepay_takes = Duration::from_millis(700);
+    let tuning = Tuning { hedge_after_ms: 150, ..Tuning::default() };
+    let house = house(dir.path(), vec![wechat.clone(), card.clone()], tuning).await;
+    let id = house.service.accept(request("B1", 900, &["campus_card"]), "h".to_owned()).await.unwrap().id;
+    let paid = until(&house.service, id, |v| v["state"] == "success").await;
+    assert_eq!(paid["channel"], "campus_card");
+    assert_eq!(paid["attempts"][0]["certificate"], "never_exposed");
+    // The credential that came too late is closed at leisure, and the order then settles.
+    let numbers = number(&paid, 0).to_string();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
+    while !wechat.script.lock().unwrap().closed.contains(&numbers) {
+        assert!(tokio::time::Instant::now() < deadline, "the withheld attempt was not closed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let view = until(&house.service, id, |_| true).await;
+    assert!(view["credential"].is_null());
+    house.running.stop(Duration::from_secs(2)).await;
+}
+
+#[actix_rt::test]
+async fn a_second_capture_is_refunded_without_anyones_doing() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let house = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let id = house.service.accept(request("C1", 700, &[]), "h".to_owned()).await.unwrap().id;
+    until(&house.service, id, |v| !v["credential"].is_null()).await;
+    // Called off; then the money arrives after all.
+    house.service.hear(id, Event::CancelAsked, Cause::new("cancel_asked", "test", "")).await.unwrap();
+    let failed = until(&house.service, id, |v| v["state"] == "failed").await;
+    assert_eq!(failed["reason"], "cancelled");
+    let capture = domain::Capture {
+        amount: domain::Money::from_fen(700).unwrap(),
+        trade_no: "late".to_owned(),
+        at: domain::Timestamp::from_secs(1),
+    };
+    let evidence = domain::Evidence {
+        source: domain::EvidenceSource::Bill,
+        reference: "line 7".to_owned(),
+        found: domain::Found::Captured(capture),
+    };
+    let no = domain::AttemptNo::new(1).unwrap();
+    house
+        .service
+        .hear(id, Event::Found { no, evidence }, Cause::new("found", "bill", "line 7"))
+        .await
+        .unwrap();
+    let back = until(&house.service, id, |v| v["refunds"][0]["state"] == "succeeded").await;
+    assert_eq!((&back["state"], &back["net_captured_fen"]), (&"failed".into(), &0.into()));
+    assert_eq!(wechat.script.lock().unwrap().refunds, [(format!("{id}r01"), 700)]);
+    house.running.stop(Duration::from_secs(2)).await;
+}
+
+#[actix_rt::test]
+async fn open_orders_resume_after_a_restart_from_the_store_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let first = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let id = first.service.accept(request("D1", 500, &[]), "h".to_owned()).await.unwrap().id;
+    let shown = until(&first.service, id, |v| !v["credential"].is_null()).await;
+    first.running.stop(Duration::from_secs(2)).await;
+    drop((first.service, first.store));
+
+    wechat.pay(&number(&shown, 0), 500);
+    let second = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let paid = until(&second.service, id, |v| v["state"] == "success").await;
+    assert_eq!(paid["attempts"].as_array().unwrap().len(), 1);
+    let story = second.service.order_history(id).await.unwrap();
+    assert_eq!(story.last().unwrap().cause.source, "query");
+    second.running.stop(Duration::from_secs(2)).await;
+}
+
+#[actix_rt::test]
+async fn thresholds_change_at_runtime_are_validated_and_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let first =
+        house(dir.path(), vec![Double::new("wechat", ChannelKind::Credential)], Tuning::default()).await;
+    let bad = first.service.tune(vec![("hedge_after_ms".to_owned(), "-1".to_owned())], "op").await;
+    assert!(bad.is_err());
+    let good = first.service.tune(vec![("hedge_after_ms".to_owned(), "300".to_owned())], "op").await.unwrap();
+    assert_eq!(good.len(), 1);
+    assert_eq!(first.service.tuning().hedge_after_ms, 300);
+    first.running.stop(Duration::from_secs(2)).await;
+    drop((first.service, first.store));
+    let second =
+        house(dir.path(), vec![Double::new("wechat", ChannelKind::Credential)], Tuning::default()).await;
+    assert_eq!(second.service.tuning().hedge_after_ms, 300);
+    second.running.stop(Duration::from_secs(2)).await;
+}
