@@ -28,9 +28,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn query(
-        what: &'static str,
-    ) -> impl FnOnce(diesel::result::Error) -> Error {
+    pub(crate) fn query(what: &'static str) -> impl FnOnce(diesel::result::Error) -> Error {
         move |source| Error::Query { what, source: source.into() }
     }
 

@@ -21,8 +21,8 @@ pub use entry::{
 };
 pub use error::{AppendError, Error};
 pub use rows::{
-    EventLine, NotificationFilter, OrderAccountRow, OrderFilter, OrderLine, StoredEvent, TuningRow, WebhookDue,
-    AttemptAccount, BookLine, RefundAccount, WebhookAccount,
+    AttemptAccount, BookLine, EventLine, NotificationFilter, OrderAccountRow, OrderFilter, OrderLine,
+    RefundAccount, StoredEvent, TuningRow, WebhookAccount, WebhookDue,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
@@ -37,7 +37,8 @@ pub trait Store: Send + Sync {
     async fn order_load(&self, id: OrderId) -> Result<Option<Order>, Error>;
 
     /// The order accepted under this number, and the hash of its body.
-    async fn order_find(&self, merchant_id: &str, order_no: &str) -> Result<Option<(OrderId, String)>, Error>;
+    async fn order_find(&self, merchant_id: &str, order_no: &str)
+    -> Result<Option<(OrderId, String)>, Error>;
 
     /// Orders that still owe something, oldest first.
     async fn orders_open(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderId>, Error>;
@@ -67,7 +68,8 @@ pub trait Store: Send + Sync {
     async fn switches_list(&self, limit: usize) -> Result<Vec<SwitchRow>, Error>;
 
     /// Orders with everything the audit needs, by id.
-    async fn audit_orders(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderAccountRow>, Error>;
+    async fn audit_orders(&self, after: Option<OrderId>, limit: usize)
+    -> Result<Vec<OrderAccountRow>, Error>;
 
     /// Every account's balance.
     async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error>;

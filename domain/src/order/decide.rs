@@ -13,8 +13,8 @@ mod refunds;
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Announcement, Attempt, Certificate, Event, Fact, NeverExposed, Order, OrderRequest, OrderState, Owed, Wish,
-    announcements, resume,
+    Announcement, Attempt, Certificate, Event, Fact, NeverExposed, Order, OrderRequest, OrderState, Owed,
+    Wish, announcements, resume,
 };
 use crate::{AttemptNo, ChannelKind, Money, OrderId, Timestamp};
 
@@ -138,17 +138,15 @@ pub fn decide(order: &Order, event: &Event, now: Timestamp, rules: &Rules) -> Re
             E::Prepaid { no, answer, only_call },
         ) => d.prepaid(*no, answer, *only_call)?,
         // So is evidence, whenever and how often it comes.
-        (
-            S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious,
-            E::Found { no, evidence },
-        ) => d.found(*no, evidence)?,
+        (S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious, E::Found { no, evidence }) => {
+            d.found(*no, evidence)?
+        }
         // A silent close only ever helps a waiting switch along; it certifies nothing.
         (S::Pending | S::Processing, E::CloseUnanswered { no }) => d.close_unanswered(*no)?,
         (S::Success | S::Failed | S::Suspicious, E::CloseUnanswered { no }) => d.known(*no).map(|_| ())?,
-        (
-            S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious,
-            E::TidyDone { no },
-        ) => d.tidy_done(*no)?,
+        (S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious, E::TidyDone { no }) => {
+            d.tidy_done(*no)?
+        }
         // Wishes.
         (S::Pending | S::Processing, E::SwitchAsked { to, consent }) => d.switch_asked(to.as_ref(), *consent),
         (S::Success | S::Failed | S::Suspicious, E::SwitchAsked { .. }) => {

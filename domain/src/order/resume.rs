@@ -3,7 +3,9 @@
 //! The actor reconciles its running work with this list after every commit and after every start, so there
 //! is no list of pending work to lose. Each item is safe to carry out again under the same number.
 
-use super::{Attempt, Certificate, NeverExposed, Order, OrderState, RefundState, Wish, decide::wants_attempt};
+use super::{
+    Attempt, Certificate, NeverExposed, Order, OrderState, RefundState, Wish, decide::wants_attempt,
+};
 use crate::{AttemptNo, ChannelId, ChannelKind, RefundNo, Timestamp};
 
 /// One thing to be done. Equal items are the same work.
@@ -53,7 +55,9 @@ pub fn resume(order: &Order, now: Timestamp) -> Vec<Owed> {
                     owed.push(Owed::Close(attempt.no));
                 }
             }
-            (Some(Certificate::NeverExposed(_)), _) if !attempt.is_tidy() => owed.push(Owed::Tidy(attempt.no)),
+            (Some(Certificate::NeverExposed(_)), _) if !attempt.is_tidy() => {
+                owed.push(Owed::Tidy(attempt.no))
+            }
             (Some(_), _) => {}
         }
     }
@@ -75,9 +79,7 @@ pub fn refused_channels(order: &Order) -> Vec<ChannelId> {
     let refused = |a: &&Attempt| {
         matches!(
             a.certificate,
-            Some(
-                Certificate::Declined { .. } | Certificate::NeverExposed(NeverExposed::Refused { .. })
-            )
+            Some(Certificate::Declined { .. } | Certificate::NeverExposed(NeverExposed::Refused { .. }))
         )
     };
     order.attempts.iter().filter(refused).map(|a| a.channel.clone()).collect()

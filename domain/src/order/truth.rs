@@ -45,15 +45,21 @@ pub fn truth(order: &Order) -> Truth {
     let kept = order.kept.and_then(|no| order.attempt(no)).and_then(|a| a.capture.as_ref());
     let all_back = order.captured().fen() > 0 && order.net_captured().is_zero();
     match order.state {
-        _ if all_back => say(TruthCode::NotCharged, "The money is back where it came from.", "Nothing to do."),
-        OrderState::Success if kept.is_some() && order.kept.is_some_and(|no| order.refundable(no).is_zero()) => {
+        _ if all_back => {
+            say(TruthCode::NotCharged, "The money is back where it came from.", "Nothing to do.")
+        }
+        OrderState::Success
+            if kept.is_some() && order.kept.is_some_and(|no| order.refundable(no).is_zero()) =>
+        {
             coming_back(going.iter().map(|r| r.booked_at).max().unwrap_or_default())
         }
         OrderState::Success => match going.iter().find(|r| Some(r.attempt) != order.kept) {
             Some(surplus) => coming_back(surplus.booked_at),
             None => say(TruthCode::Charged, "The payment arrived.", "Nothing to do: the meal is being made."),
         },
-        OrderState::Failed => say(TruthCode::NotCharged, "Nothing was charged.", "Order again if you still want it."),
+        OrderState::Failed => {
+            say(TruthCode::NotCharged, "Nothing was charged.", "Order again if you still want it.")
+        }
         OrderState::Suspicious => match going.first() {
             Some(refund) => coming_back(refund.booked_at),
             None => say(

@@ -36,7 +36,11 @@ impl Default for MemoryCache {
     fn default() -> MemoryCache {
         let weigh = |_: &OrderId, status: &Status| u32::try_from(status.body.len() + 128).unwrap_or(u32::MAX);
         MemoryCache {
-            status: Moka::builder().max_capacity(STATUS_BYTES_MAX).weigher(weigh).time_to_live(STATUS_TTL).build(),
+            status: Moka::builder()
+                .max_capacity(STATUS_BYTES_MAX)
+                .weigher(weigh)
+                .time_to_live(STATUS_TTL)
+                .build(),
             payers: Moka::builder().max_capacity(ENTRIES_MAX).time_to_live(PAYER_TTL).build(),
             rates: Moka::builder().max_capacity(ENTRIES_MAX).time_to_live(RATE_TTL).build(),
         }

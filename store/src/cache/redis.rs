@@ -135,8 +135,8 @@ impl Cache for RedisCache {
 
     async fn order_status_get(&self, id: OrderId) -> Option<(u64, Arc<[u8]>)> {
         let key = self.key("order", id);
-        let found: (Option<u64>, Option<Vec<u8>>) = self
-            .ask(|mut c| async move {
+        let found: (Option<u64>, Option<Vec<u8>>) =
+            self.ask(|mut c| async move {
                 redis::cmd("HMGET").arg(key).arg("v").arg("b").query_async(&mut c).await
             })
             .await?;
@@ -146,8 +146,10 @@ impl Cache for RedisCache {
     async fn rate_take(&self, key: &str, limit: u64, window: Duration) -> bool {
         let key = self.key("rate", key);
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        let taken = self
-            .ask(|mut c| async move { TAKE.key(key).arg(limit).arg(window_ms).invoke_async::<i64>(&mut c).await })
+        let taken =
+            self.ask(|mut c| async move {
+                TAKE.key(key).arg(limit).arg(window_ms).invoke_async::<i64>(&mut c).await
+            })
             .await;
         taken != Some(0)
     }

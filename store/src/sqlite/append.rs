@@ -4,18 +4,26 @@
 //! fenced version) show as "no row changed" before anything of their entry is written. Only if the database
 //! itself refuses a row is everything rolled back and run again with a savepoint around each entry.
 
-use diesel::{Connection as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, RunQueryDsl as _, SqliteConnection, result::Error as Db};
-use domain::{AttemptNo, books, order::{Attempt, Fact, Order}};
+use diesel::{
+    Connection as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, RunQueryDsl as _,
+    SqliteConnection, result::Error as Db,
+};
+use domain::{
+    AttemptNo, books,
+    order::{Attempt, Fact, Order},
+};
 
 use crate::{
-    AppendError, Appended, Entry, NotificationRow, OrderCommit, SwitchRow, TuningChange, WebhookTry, schema as s,
+    AppendError, Appended, Entry, NotificationRow, OrderCommit, SwitchRow, TuningChange, WebhookTry,
+    schema as s,
 };
 
 type Outcome = Result<Appended, AppendError>;
 
 /// Commits a group; one outcome an entry.
 pub(super) fn append(conn: &mut SqliteConnection, entries: &[Entry]) -> Vec<Outcome> {
-    let together = conn.immediate_transaction(|c| entries.iter().map(|e| one(c, e)).collect::<Result<Vec<_>, Db>>());
+    let together =
+        conn.immediate_transaction(|c| entries.iter().map(|e| one(c, e)).collect::<Result<Vec<_>, Db>>());
     match together {
         Ok(outcomes) => outcomes,
         Err(_) => {
@@ -158,15 +166,16 @@ fn order_row(
             None => AppendError::Invalid { what: "the order's row breaks a rule of the table".to_owned() },
         }));
     }
-    let changed = diesel::update(o::orders.filter(o::id.eq(id)).filter(o::version.eq(signed(commit.before_version))))
-        .set((
-            o::state.eq(next.state.as_str()),
-            o::settled.eq(settled),
-            o::version.eq(version),
-            o::net_fen.eq(next.net_captured().fen()),
-            o::failure.eq(next.failure.map(domain::order::Failure::as_str)),
-        ))
-        .execute(conn)?;
+    let changed =
+        diesel::update(o::orders.filter(o::id.eq(id)).filter(o::version.eq(signed(commit.before_version))))
+            .set((
+                o::state.eq(next.state.as_str()),
+                o::settled.eq(settled),
+                o::version.eq(version),
+                o::net_fen.eq(next.net_captured().fen()),
+                o::failure.eq(next.failure.map(domain::order::Failure::as_str)),
+            ))
+            .execute(conn)?;
     if changed == 1 {
         return Ok(Ok(()));
     }
@@ -281,9 +290,10 @@ fn webhook_try(conn: &mut SqliteConnection, tried: &WebhookTry) -> Result<Outcom
         (false, None) => "dead",
     };
     let next_at = tried.next_at.filter(|_| !tried.delivered).map(domain::Timestamp::micros);
-    let changed = diesel::update(w::webhooks_out.filter(w::id.eq(&tried.webhook_id)).filter(w::state.eq("due")))
-        .set((w::state.eq(state), w::next_at.eq(next_at), w::tries.eq(w::tries + 1)))
-        .execute(conn)?;
+    let changed =
+        diesel::update(w::webhooks_out.filter(w::id.eq(&tried.webhook_id)).filter(w::state.eq("due")))
+            .set((w::state.eq(state), w::next_at.eq(next_at), w::tries.eq(w::tries + 1)))
+            .execute(conn)?;
     if changed == 0 {
         return Ok(Err(AppendError::Invalid { what: format!("webhook {} is not due", tried.webhook_id) }));
     }

@@ -10,10 +10,7 @@ mod read;
 
 use async_trait::async_trait;
 use diesel::SqliteConnection;
-use diesel_async::{
-    pooled_connection::bb8::Pool,
-    sync_connection_wrapper::SyncConnectionWrapper,
-};
+use diesel_async::{pooled_connection::bb8::Pool, sync_connection_wrapper::SyncConnectionWrapper};
 use domain::{OrderId, Timestamp, order::Order};
 use tokio::sync::Mutex;
 
@@ -70,9 +67,7 @@ impl Store for SqliteStore {
         let count = entries.len();
         let mut writer = self.writer.lock().await;
         let outcome = writer.spawn_blocking(move |conn| Ok(append::append(conn, &entries))).await;
-        outcome.unwrap_or_else(|error| {
-            vec![Err(AppendError::Unavailable { what: error.to_string() }); count]
-        })
+        outcome.unwrap_or_else(|error| vec![Err(AppendError::Unavailable { what: error.to_string() }); count])
     }
 
     async fn order_load(&self, id: OrderId) -> Result<Option<Order>, Error> {
@@ -81,7 +76,11 @@ impl Store for SqliteStore {
             .map_err(|broken| Error::corrupt("order_events", broken))
     }
 
-    async fn order_find(&self, merchant_id: &str, order_no: &str) -> Result<Option<(OrderId, String)>, Error> {
+    async fn order_find(
+        &self,
+        merchant_id: &str,
+        order_no: &str,
+    ) -> Result<Option<(OrderId, String)>, Error> {
         let (merchant, number) = (merchant_id.to_owned(), order_no.to_owned());
         let found = self.read("order_find", move |c| read::order_find(c, &merchant, &number)).await?;
         found.map(|(id, hash)| Ok((read::order_id(&id)?, hash))).transpose()
@@ -130,7 +129,11 @@ impl Store for SqliteStore {
         self.read("switches_list", move |c| read::switches_list(c, limit)).await
     }
 
-    async fn audit_orders(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderAccountRow>, Error> {
+    async fn audit_orders(
+        &self,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<OrderAccountRow>, Error> {
         let rows = self.read("audit_orders", move |c| read::audit::page(c, after, limit)).await?;
         rows.into_iter().collect()
     }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use diesel::{Connection as _, QueryableByName, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_query};
+use diesel::{
+    Connection as _, QueryableByName, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_query,
+};
 use diesel_async::{
     AsyncConnection as _,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, bb8::Pool},
@@ -58,7 +60,9 @@ impl SqliteStore {
                 let mut connection = SyncConnectionWrapper::<SqliteConnection>::establish(&url).await?;
                 connection
                     .spawn_blocking(|c| {
-                        c.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -4000;")
+                        c.batch_execute(
+                            "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -4000;",
+                        )
                     })
                     .await
                     .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
@@ -82,15 +86,19 @@ fn prepare(path: &Path, pages_max: Option<u32>) -> Result<SqliteConnection, Erro
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty())
         && !folder.is_dir()
     {
-        return Err(bad(format!("its folder {} does not exist; create it or change store.path", folder.display())));
+        return Err(bad(format!(
+            "its folder {} does not exist; create it or change store.path",
+            folder.display()
+        )));
     }
     let existed = std::fs::metadata(path).is_ok_and(|m| m.len() > 0);
-    let mut conn = SqliteConnection::establish(&path.to_string_lossy())
-        .map_err(|e| bad(format!("cannot be opened: {e}; check the permissions of the file and its folder")))?;
+    let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(|e| {
+        bad(format!("cannot be opened: {e}; check the permissions of the file and its folder"))
+    })?;
     if existed {
-        let id = sql_query("PRAGMA application_id")
-            .get_result::<Number>(&mut conn)
-            .map_err(|e| bad(format!("is not a database, or it is damaged: {e}; restore it from a backup")))?;
+        let id = sql_query("PRAGMA application_id").get_result::<Number>(&mut conn).map_err(|e| {
+            bad(format!("is not a database, or it is damaged: {e}; restore it from a backup"))
+        })?;
         let tables = sql_query("SELECT count(*) AS n FROM sqlite_master")
             .get_result::<Count>(&mut conn)
             .map_err(|e| bad(format!("is damaged: {e}; restore it from a backup")))?;
@@ -113,12 +121,14 @@ fn prepare(path: &Path, pages_max: Option<u32>) -> Result<SqliteConnection, Erro
         Ok(())
     };
     setup(&mut conn).map_err(|e| bad(format!("cannot be written: {e}")))?;
-    let applied = conn.applied_migrations().map_err(|e| bad(format!("its migrations cannot be read: {e}")))?;
+    let applied =
+        conn.applied_migrations().map_err(|e| bad(format!("its migrations cannot be read: {e}")))?;
     let known = diesel::migration::MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS)
         .map_err(|e| bad(format!("its migrations cannot be read: {e}")))?;
     if applied.len() > known.len() {
         return Err(bad("was written by a newer version of Rushpay; use that version".to_owned()));
     }
-    conn.run_pending_migrations(MIGRATIONS).map_err(|e| bad(format!("its tables cannot be brought up to date: {e}")))?;
+    conn.run_pending_migrations(MIGRATIONS)
+        .map_err(|e| bad(format!("its tables cannot be brought up to date: {e}")))?;
     Ok(conn)
 }

@@ -3,14 +3,14 @@
 pub(super) mod audit;
 
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult, RunQueryDsl as _, SqliteConnection,
-    TextExpressionMethods as _, dsl::count_star,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult, RunQueryDsl as _,
+    SqliteConnection, TextExpressionMethods as _, dsl::count_star,
 };
 use domain::{OrderId, Timestamp};
 
 use crate::{
-    Cause, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter, OrderLine, StoredEvent, SwitchRow,
-    TuningRow, WebhookDue, schema as s,
+    Cause, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter, OrderLine, StoredEvent,
+    SwitchRow, TuningRow, WebhookDue, schema as s,
 };
 
 type EventRow = (i64, i64, String, String, String, String);
@@ -59,7 +59,16 @@ pub(super) fn orders_open(
 pub(super) fn orders_list(conn: &mut SqliteConnection, filter: &OrderFilter) -> QueryResult<Vec<LineRow>> {
     use s::orders::dsl as o;
     let mut query = o::orders
-        .select((o::id, o::merchant_id, o::order_no, o::state, o::amount_fen, o::net_fen, o::failure, o::created_at))
+        .select((
+            o::id,
+            o::merchant_id,
+            o::order_no,
+            o::state,
+            o::amount_fen,
+            o::net_fen,
+            o::failure,
+            o::created_at,
+        ))
         .order(o::id.desc())
         .limit(limit(filter.limit))
         .into_boxed();
@@ -75,7 +84,16 @@ pub(super) fn orders_list(conn: &mut SqliteConnection, filter: &OrderFilter) -> 
 pub(super) fn order_line(row: LineRow) -> Result<OrderLine, Error> {
     let (id, merchant_id, order_no, state, amount_fen, net_fen, failure, created_at) = row;
     let created_at = Timestamp::from_micros(created_at);
-    Ok(OrderLine { id: order_id(&id)?, merchant_id, order_no, state, amount_fen, net_fen, failure, created_at })
+    Ok(OrderLine {
+        id: order_id(&id)?,
+        merchant_id,
+        order_no,
+        state,
+        amount_fen,
+        net_fen,
+        failure,
+        created_at,
+    })
 }
 
 pub(super) fn orders_count(conn: &mut SqliteConnection) -> QueryResult<Vec<(String, i64)>> {
@@ -102,7 +120,11 @@ pub(super) fn stored_event(row: EventRow) -> Result<StoredEvent, Error> {
     })
 }
 
-pub(super) fn webhooks_due(conn: &mut SqliteConnection, now: Timestamp, n: usize) -> QueryResult<Vec<WebhookDue>> {
+pub(super) fn webhooks_due(
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    n: usize,
+) -> QueryResult<Vec<WebhookDue>> {
     use s::webhooks_out::dsl as w;
     let rows: Vec<(String, Option<String>, String, i64, i64)> = w::webhooks_out
         .filter(w::state.eq("due"))
@@ -125,7 +147,11 @@ pub(super) fn webhooks_due(conn: &mut SqliteConnection, now: Timestamp, n: usize
         .collect())
 }
 
-pub(super) fn events_after(conn: &mut SqliteConnection, cursor: i64, n: usize) -> QueryResult<Vec<EventLine>> {
+pub(super) fn events_after(
+    conn: &mut SqliteConnection,
+    cursor: i64,
+    n: usize,
+) -> QueryResult<Vec<EventLine>> {
     use s::webhooks_out::dsl as w;
     let rows: Vec<(i64, String, String)> = w::webhooks_out
         .filter(w::seq.gt(cursor))
@@ -155,8 +181,21 @@ pub(super) fn notifications_list(
 }
 
 pub(super) fn notification_row(row: CallRow) -> Result<NotificationRow, Error> {
-    let (id, channel, received_at, remote, target, headers, body, verdict, reason, number, status, answer, took_us) =
-        row;
+    let (
+        id,
+        channel,
+        received_at,
+        remote,
+        target,
+        headers,
+        body,
+        verdict,
+        reason,
+        number,
+        status,
+        answer,
+        took_us,
+    ) = row;
     Ok(NotificationRow {
         id,
         channel,

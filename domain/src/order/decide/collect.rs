@@ -87,7 +87,12 @@ impl Draft {
     }
 
     /// A prepay came back.
-    pub(super) fn prepaid(&mut self, no: AttemptNo, answer: &PrepayAnswer, only_call: bool) -> Result<(), Rejected> {
+    pub(super) fn prepaid(
+        &mut self,
+        no: AttemptNo,
+        answer: &PrepayAnswer,
+        only_call: bool,
+    ) -> Result<(), Rejected> {
         let attempt = self.known(no)?;
         let (calling, direct) = (attempt.is_calling(), attempt.kind == ChannelKind::Direct);
         let open = attempt.certificate.is_none();
@@ -159,11 +164,11 @@ impl Draft {
     /// The close that a switch waits for stays silent: let the payer on, and promise the refund now.
     pub(super) fn close_unanswered(&mut self, no: AttemptNo) -> Result<(), Rejected> {
         let attempt = self.known(no)?;
-        let patience_over = attempt
-            .close_asked_at
-            .is_some_and(|asked| self.now >= asked.plus(self.rules.close_patience));
+        let patience_over =
+            attempt.close_asked_at.is_some_and(|asked| self.now >= asked.plus(self.rules.close_patience));
         let waiting = matches!(self.order.wish, Wish::Switch { .. });
-        let can_prebook = attempt.is_live() && !attempt.refund_prebooked && attempt.kind == ChannelKind::Credential;
+        let can_prebook =
+            attempt.is_live() && !attempt.refund_prebooked && attempt.kind == ChannelKind::Credential;
         // One pre-booked attempt at a time, so that at most two credentials of an order are ever payable.
         let another = self.order.uncertified().any(|a| a.refund_prebooked);
         if waiting && patience_over && can_prebook && !another {

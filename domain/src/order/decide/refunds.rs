@@ -27,7 +27,12 @@ impl Draft {
         });
     }
 
-    pub(super) fn refund_asked(&mut self, backend_no: &str, amount: Money, reason: &str) -> Result<(), Rejected> {
+    pub(super) fn refund_asked(
+        &mut self,
+        backend_no: &str,
+        amount: Money,
+        reason: &str,
+    ) -> Result<(), Rejected> {
         let Some(kept) = self.order.kept else {
             return Err(Rejected::NotPaid(self.order.state));
         };
@@ -58,8 +63,13 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) fn refund_answered(&mut self, refund_no: &RefundNo, answer: &RefundAnswer) -> Result<(), Rejected> {
-        let refund = self.order.refund(refund_no).ok_or_else(|| Rejected::UnknownRefund(refund_no.clone()))?;
+    pub(super) fn refund_answered(
+        &mut self,
+        refund_no: &RefundNo,
+        answer: &RefundAnswer,
+    ) -> Result<(), Rejected> {
+        let refund =
+            self.order.refund(refund_no).ok_or_else(|| Rejected::UnknownRefund(refund_no.clone()))?;
         let (state, expected) = (refund.state, refund.amount);
         let refund_no = refund_no.clone();
         match (state, answer) {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, QueryDsl as _, QueryResult, RunQueryDsl as _, SqliteConnection,
-    dsl::count_star, sql_query,
+    BoolExpressionMethods as _, ExpressionMethods as _, QueryDsl as _, QueryResult, RunQueryDsl as _,
+    SqliteConnection, dsl::count_star, sql_query,
 };
 use domain::OrderId;
 
@@ -25,7 +25,10 @@ pub(in crate::sqlite) fn page(
     after: Option<OrderId>,
     n: usize,
 ) -> QueryResult<Vec<Result<OrderAccountRow, Error>>> {
-    use s::{attempts::dsl as a, books::dsl as b, order_events::dsl as e, orders::dsl as o, refunds::dsl as r, webhooks_out::dsl as w};
+    use s::{
+        attempts::dsl as a, books::dsl as b, order_events::dsl as e, orders::dsl as o, refunds::dsl as r,
+        webhooks_out::dsl as w,
+    };
     let after = after.map(|id| id.to_string()).unwrap_or_default();
     let orders: Vec<OrderRow> = o::orders
         .filter(o::id.gt(&after))
