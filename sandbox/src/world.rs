@@ -1,0 +1,150 @@
+//! What all channels of a sandbox share: clock, faults, books, what was seen, how it was counted.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use actix_web::{HttpResponse, body::BodyStream};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+
+use crate::{
+    books::Books,
+    clock::{Clock, beijing},
+    faults::{Fate, FaultSet, Kind},
+    notify::Notifier,
+};
+
+/// Calls that are remembered for the page.
+const SEEN_MAX: usize = 500;
+/// Fates that are remembered, so that a repeat draws anew.
+const NTH_MAX: usize = 400_000;
+
+/// The shared world.
+pub struct World {
+    pub clock: Clock,
+    pub books: Books,
+    pub notifier: Notifier,
+    pub seed: u64,
+    faults: RwLock<BTreeMap<String, FaultSet>>,
+    nth: Mutex<HashMap<(String, Kind), u32>>,
+    quota: Mutex<HashMap<&'static str, (i64, u32)>>,
+    seen: Mutex<VecDeque<Seen>>,
+    counts: Mutex<BTreeMap<String, u64>>,
+    serial: AtomicU64,
+}
+
+/// One call, for the page.
+#[derive(Debug, Clone, Serialize)]
+pub struct Seen {
+    /// When.
+    pub at: String,
+    /// Which channel was called.
+    pub channel: &'static str,
+    /// Method and target.
+    pub call: String,
+    /// What was answered.
+    pub status: u16,
+    /// The verdict on its signature, or the code it was refused with.
+    pub verdict: String,
+}
+
+impl World {
+    pub fn new(seed: u64) -> std::io::Result<World> {
+        Ok(World {
+            clock: Clock::default(),
+            books: Books::default(),
+            notifier: Notifier::new()?,
+            seed,
+            faults: RwLock::default(),
+            nth: Mutex::default(),
+            quota: Mutex::default(),
+            seen: Mutex::default(),
+            counts: Mutex::default(),
+            serial: AtomicU64::new(1),
+        })
+    }
+
+    /// A number that no other trade of this sandbox has.
+    pub fn next_serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The present faults of a channel.
+    pub fn faults_of(&self, channel: &str) -> FaultSet {
+        self.faults.read().get(channel).cloned().unwrap_or_default()
+    }
+
+    /// All present faults.
+    pub fn faults(&self) -> BTreeMap<String, FaultSet> {
+        self.faults.read().clone()
+    }
+
+    /// Replaces the fault sets of the named channels.
+    pub fn set_faults(&self, sets: BTreeMap<String, FaultSet>) {
+        self.faults.write().extend(sets);
+    }
+
+    /// What happens to this call; each repeat draws anew.
+    pub fn fate(&self, channel: &'static str, kind: Kind, order_no: &str) -> Fate {
+        let set = self.faults_of(channel);
+        let nth = {
+            let mut nth = self.nth.lock();
+            if nth.len() > NTH_MAX {
+                nth.clear(); // bounded memory; a very old order draws its first fate again
+            }
+            let n = nth.entry((format!("{channel}/{order_no}"), kind)).or_insert(0);
+            *n += 1;
+            *n
+        };
+        set.fate(self.seed, channel, kind, order_no, nth)
+    }
+
+    /// False if the channel's quota of this second is used up.
+    pub fn within_quota(&self, channel: &'static str) -> bool {
+        let Some(limit) = self.faults.read().get(channel).and_then(|set| set.quota_per_s) else {
+            return true;
+        };
+        let second = self.clock.now().secs();
+        let mut quota = self.quota.lock();
+        let entry = quota.entry(channel).or_insert((second, 0));
+        if entry.0 != second {
+            *entry = (second, 0);
+        }
+        entry.1 += 1;
+        entry.1 <= limit
+    }
+
+    /// Counts something for `GET /_sandbox/stats`.
+    pub fn count(&self, what: &str) {
+        *self.counts.lock().entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// The counts.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.counts.lock().clone()
+    }
+
+    /// Remembers a call for the page.
+    pub fn saw(&self, channel: &'static str, call: String, status: u16, verdict: String) {
+        let at = beijing(self.clock.now());
+        let mut seen = self.seen.lock();
+        if seen.len() >= SEEN_MAX {
+            seen.pop_front();
+        }
+        seen.push_back(Seen { at, channel, call, status, verdict });
+    }
+
+    /// The latest calls, newest first.
+    pub fn seen(&self, limit: usize) -> Vec<Seen> {
+        self.seen.lock().iter().rev().take(limit).cloned().collect()
+    }
+}
+
+/// An answer that breaks off: the caller sees a lost connection, whatever was done.
+pub fn broken_off() -> HttpResponse {
+    let parts = futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("the sandbox drops this connection"))]);
+    HttpResponse::Ok().force_close().body(BodyStream::new(parts))
+}
