@@ -1,2 +1,37 @@
-//! Rushpay's front door.
-fn main() {}
+//! Rushpay: payments for campus food delivery, from one binary. The front door: command line, configuration, HTTP,
+//! wiring, shutdown.
+
+mod audit;
+mod cli;
+mod commands;
+mod config;
+mod http;
+mod logging;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What was asked for did not come out well.
+const FAILED: u8 = 1;
+/// What was asked for makes no sense: usage, configuration, keys. Nothing was started.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    // The first provider stays; this is the first.
+    let _already = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let done = actix_rt::System::new().block_on(commands::run(cli.command));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => {
+            eprintln!("rushpay: {}", commands::in_words(&error));
+            let usage = error.is::<config::BadConfig>() || error.is::<channels::Error>();
+            ExitCode::from(if usage { USAGE } else { FAILED })
+        }
+    }
+}

@@ -125,6 +125,7 @@ async fn order(town: &Town, plan: &PlannedOrder) -> Result<house::Reply, OutOfTi
             id: &format!("stu-{student}"),
             account_type: "student",
             openid: &format!("oLoad{student}"),
+            client_ip: "10.20.0.7",
         },
         scene: plan.scene,
         channels: &mix.channels,

@@ -29,6 +29,8 @@ pub(crate) struct NewPayer<'a> {
     pub(crate) id: &'a str,
     pub(crate) account_type: &'a str,
     pub(crate) openid: &'a str,
+    /// A browser's address; the h5 scene needs it.
+    pub(crate) client_ip: &'a str,
 }
 
 /// An order as the API shows it.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// Its number, from 1.
     pub n: u64,
     /// Whose.
@@ -28,16 +28,23 @@ pub struct Line {
 
 /// The books of all channels.
 #[derive(Debug, Default)]
-pub struct Books(Mutex<Vec<Line>>);
+pub(crate) struct Books(Mutex<Vec<Line>>);
 
 impl Books {
     /// Money was taken.
-    pub fn capture(&self, channel: &'static str, order_no: &str, amount_fen: i64, trade_no: &str, at: Timestamp) {
+    pub(crate) fn capture(
+        &self,
+        channel: &'static str,
+        order_no: &str,
+        amount_fen: i64,
+        trade_no: &str,
+        at: Timestamp,
+    ) {
         self.add(channel, order_no, "capture", amount_fen, None, trade_no, at);
     }
 
     /// Money was given back.
-    pub fn refund(
+    pub(crate) fn refund(
         &self,
         channel: &'static str,
         order_no: &str,
@@ -47,6 +54,18 @@ impl Books {
         at: Timestamp,
     ) {
         self.add(channel, order_no, "refund", amount_fen, Some(refund_no.to_owned()), refund_id, at);
+    }
+
+    /// A capture was taken back by a close, which has no number of its own.
+    pub(crate) fn reversal(
+        &self,
+        channel: &'static str,
+        order_no: &str,
+        amount_fen: i64,
+        id: &str,
+        at: Timestamp,
+    ) {
+        self.add(channel, order_no, "refund", amount_fen, None, id, at);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one line, column by column")]
@@ -74,9 +93,9 @@ impl Books {
         });
     }
 
-    /// The lines after number `after`.
-    pub fn after(&self, after: u64) -> Vec<Line> {
+    /// At most `limit` lines after number `after`.
+    pub(crate) fn after(&self, after: u64, limit: usize) -> Vec<Line> {
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
-        self.0.lock().iter().skip(skip).cloned().collect()
+        self.0.lock().iter().skip(skip).take(limit).cloned().collect()
     }
 }

@@ -162,7 +162,10 @@ impl FaultSet {
             ("refund_latency", self.refund_latency),
             ("notify.delay", self.notify.delay),
         ];
-        let bad_rates = rates.iter().filter(|(_, r)| !(0.0..=1.0).contains(r)).map(|(k, r)| format!("{k} = {r}: expected 0 to 1"));
+        let bad_rates = rates
+            .iter()
+            .filter(|(_, r)| !(0.0..=1.0).contains(r))
+            .map(|(k, r)| format!("{k} = {r}: expected 0 to 1"));
         let bad_latencies = latencies
             .iter()
             .filter_map(|(k, l)| Some((k, (*l)?)))
@@ -209,7 +212,7 @@ impl FaultSet {
 }
 
 /// A stream of random numbers for one purpose.
-pub fn stream(seed: u64, parts: &[&str]) -> ChaCha8Rng {
+pub(crate) fn stream(seed: u64, parts: &[&str]) -> ChaCha8Rng {
     // FNV-1a: any fixed mixing does, it only has to tell the purposes apart the same way every time.
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in parts.iter().flat_map(|p| p.bytes().chain([0])) {
@@ -233,7 +236,9 @@ mod tests {
     #[test]
     fn an_orders_fate_depends_on_the_seed_and_the_order_alone() {
         let set = FaultSet { error_rate: 0.5, silence_rate: 0.5, ..FaultSet::default() };
-        let fates = |seed| (0..50).map(|n| set.fate(seed, "wechat", Kind::Query, &format!("o{n}"), 0)).collect::<Vec<_>>();
+        let fates = |seed| {
+            (0..50).map(|n| set.fate(seed, "wechat", Kind::Query, &format!("o{n}"), 0)).collect::<Vec<_>>()
+        };
         assert_eq!(fates(1), fates(1));
         assert_ne!(fates(1), fates(2));
         let errors = fates(1).iter().filter(|f| f.error.is_some()).count();
@@ -254,7 +259,11 @@ mod tests {
 
     #[test]
     fn a_fault_that_cannot_be_is_named_with_its_key() {
-        let set = FaultSet { error_rate: 1.5, notify: NotifyFaults { lost: -0.1, ..NotifyFaults::default() }, ..FaultSet::default() };
+        let set = FaultSet {
+            error_rate: 1.5,
+            notify: NotifyFaults { lost: -0.1, ..NotifyFaults::default() },
+            ..FaultSet::default()
+        };
         let problem = set.validate().unwrap_err();
         assert!(problem.contains("error_rate = 1.5") && problem.contains("notify.lost = -0.1"), "{problem}");
     }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{faults::NotifyFate, world::World};
 
 /// One HTTP delivery, signed for this moment.
-pub struct Signed {
+pub(crate) struct Signed {
     /// Header names and values.
     pub headers: Vec<(String, String)>,
     /// The body.
@@ -17,7 +17,7 @@ pub struct Signed {
 
 /// How a delivery is to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// As the protocol says.
     Genuine,
     /// With a signature that is not the channel's.
@@ -27,7 +27,7 @@ pub enum Look {
 }
 
 /// What is delivered.
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// Who sends it.
     pub channel: &'static str,
     /// Where it goes.
@@ -41,14 +41,14 @@ pub struct Delivery {
 }
 
 /// The sender.
-pub struct Notifier {
+pub(crate) struct Notifier {
     client: reqwest::Client,
 }
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
 impl Notifier {
-    pub fn new() -> std::io::Result<Notifier> {
+    pub(crate) fn new() -> std::io::Result<Notifier> {
         let _set_by_the_binary_already = rustls_provider();
         let client = reqwest::Client::builder()
             .timeout(DEADLINE)
@@ -81,7 +81,7 @@ fn rustls_provider() -> bool {
 }
 
 /// Starts a delivery in the background.
-pub fn deliver(world: Arc<World>, delivery: Delivery) {
+pub(crate) fn deliver(world: Arc<World>, delivery: Delivery) {
     world.count(&format!("{}.notifications", delivery.channel));
     if delivery.fate.lost {
         world.count(&format!("{}.notifications.lost", delivery.channel));

@@ -23,7 +23,7 @@ const SEEN_MAX: usize = 500;
 const NTH_MAX: usize = 400_000;
 
 /// The shared world.
-pub struct World {
+pub(crate) struct World {
     pub clock: Clock,
     pub books: Books,
     pub notifier: Notifier,
@@ -38,7 +38,7 @@ pub struct World {
 
 /// One call, for the page.
 #[derive(Debug, Clone, Serialize)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// When.
     pub at: String,
     /// Which channel was called.
@@ -52,7 +52,7 @@ pub struct Seen {
 }
 
 impl World {
-    pub fn new(seed: u64) -> std::io::Result<World> {
+    pub(crate) fn new(seed: u64) -> std::io::Result<World> {
         Ok(World {
             clock: Clock::default(),
             books: Books::default(),
@@ -68,27 +68,27 @@ impl World {
     }
 
     /// A number that no other trade of this sandbox has.
-    pub fn next_serial(&self) -> u64 {
+    pub(crate) fn next_serial(&self) -> u64 {
         self.serial.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The present faults of a channel.
-    pub fn faults_of(&self, channel: &str) -> FaultSet {
+    pub(crate) fn faults_of(&self, channel: &str) -> FaultSet {
         self.faults.read().get(channel).cloned().unwrap_or_default()
     }
 
     /// All present faults.
-    pub fn faults(&self) -> BTreeMap<String, FaultSet> {
+    pub(crate) fn faults(&self) -> BTreeMap<String, FaultSet> {
         self.faults.read().clone()
     }
 
     /// Replaces the fault sets of the named channels.
-    pub fn set_faults(&self, sets: BTreeMap<String, FaultSet>) {
+    pub(crate) fn set_faults(&self, sets: BTreeMap<String, FaultSet>) {
         self.faults.write().extend(sets);
     }
 
     /// What happens to this call; each repeat draws anew.
-    pub fn fate(&self, channel: &'static str, kind: Kind, order_no: &str) -> Fate {
+    pub(crate) fn fate(&self, channel: &'static str, kind: Kind, order_no: &str) -> Fate {
         let set = self.faults_of(channel);
         let nth = {
             let mut nth = self.nth.lock();
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// False if the channel's quota of this second is used up.
-    pub fn within_quota(&self, channel: &'static str) -> bool {
+    pub(crate) fn within_quota(&self, channel: &'static str) -> bool {
         let Some(limit) = self.faults.read().get(channel).and_then(|set| set.quota_per_s) else {
             return true;
         };
@@ -118,17 +118,17 @@ impl World {
     }
 
     /// Counts something for `GET /_sandbox/stats`.
-    pub fn count(&self, what: &str) {
+    pub(crate) fn count(&self, what: &str) {
         *self.counts.lock().entry(what.to_owned()).or_default() += 1;
     }
 
     /// The counts.
-    pub fn counts(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
         self.counts.lock().clone()
     }
 
     /// Remembers a call for the page.
-    pub fn saw(&self, channel: &'static str, call: String, status: u16, verdict: String) {
+    pub(crate) fn saw(&self, channel: &'static str, call: String, status: u16, verdict: String) {
         let at = beijing(self.clock.now());
         let mut seen = self.seen.lock();
         if seen.len() >= SEEN_MAX {
@@ -138,13 +138,19 @@ impl World {
     }
 
     /// The latest calls, newest first.
-    pub fn seen(&self, limit: usize) -> Vec<Seen> {
+    pub(crate) fn seen(&self, limit: usize) -> Vec<Seen> {
         self.seen.lock().iter().rev().take(limit).cloned().collect()
     }
 }
 
 /// An answer that breaks off: the caller sees a lost connection, whatever was done.
-pub fn broken_off() -> HttpResponse {
-    let parts = futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("the sandbox drops this connection"))]);
+pub(crate) fn broken_off() -> HttpResponse {
+    let parts =
+        futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("the sandbox drops this connection"))]);
     HttpResponse::Ok().force_close().body(BodyStream::new(parts))
+}
+
+/// Thirty-two characters that nobody has seen before.
+pub(crate) fn nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }

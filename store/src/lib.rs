@@ -15,15 +15,12 @@ pub mod sqlite;
 use async_trait::async_trait;
 use domain::{OrderId, Timestamp, order::Order};
 
-pub use cache::{Cache, MemoryCache, RedisCache};
+pub use cache::{Cache, MemoryCache, RedisCache, RedisOptions};
 pub use entry::{
     Appended, Cause, Entry, NotificationRow, OrderCommit, OutboxNew, SwitchRow, TuningChange, WebhookTry,
 };
 pub use error::{AppendError, Error};
-pub use rows::{
-    AttemptAccount, BookLine, EventLine, NotificationFilter, OrderAccountRow, OrderFilter, OrderLine,
-    RefundAccount, StoredEvent, TuningRow, WebhookAccount, WebhookDue,
-};
+pub use rows::{EventLine, NotificationFilter, OrderFilter, OrderLine, StoredEvent, TuningRow, WebhookDue};
 pub use sqlite::{SqliteOptions, SqliteStore};
 
 /// Durable memory. One body per database, one suite of tests for all of them.
@@ -68,8 +65,11 @@ pub trait Store: Send + Sync {
     async fn switches_list(&self, limit: usize) -> Result<Vec<SwitchRow>, Error>;
 
     /// Orders with everything the audit needs, by id.
-    async fn audit_orders(&self, after: Option<OrderId>, limit: usize)
-    -> Result<Vec<OrderAccountRow>, Error>;
+    async fn audit_orders(
+        &self,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<domain::audit::OrderAccount>, Error>;
 
     /// Every account's balance.
     async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error>;

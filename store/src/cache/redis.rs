@@ -109,7 +109,7 @@ impl RedisCache {
             Ok(Err(problem)) => problem,
             Err(_) => "no answer in time".to_owned(),
         };
-        if self.failures.fetch_add(1, Ordering::Relaxed) % 100 == 0 {
+        if self.failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
             warn!(problem, "redis does not answer; going on without the cache");
         }
         let rest = u64::try_from(REST.as_millis()).unwrap_or(1000);

@@ -15,8 +15,8 @@ use domain::{OrderId, Timestamp, order::Order};
 use tokio::sync::Mutex;
 
 use crate::{
-    AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderAccountRow,
-    OrderFilter, OrderLine, Store, StoredEvent, SwitchRow, TuningRow, WebhookDue,
+    AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter,
+    OrderLine, Store, StoredEvent, SwitchRow, TuningRow, WebhookDue,
 };
 
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
@@ -133,9 +133,8 @@ impl Store for SqliteStore {
         &self,
         after: Option<OrderId>,
         limit: usize,
-    ) -> Result<Vec<OrderAccountRow>, Error> {
-        let rows = self.read("audit_orders", move |c| read::audit::page(c, after, limit)).await?;
-        rows.into_iter().collect()
+    ) -> Result<Vec<domain::audit::OrderAccount>, Error> {
+        self.read("audit_orders", move |c| read::audit::page(c, after, limit)).await
     }
 
     async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error> {

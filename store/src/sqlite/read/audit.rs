@@ -6,14 +6,12 @@ use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, QueryDsl as _, QueryResult, RunQueryDsl as _,
     SqliteConnection, dsl::count_star, sql_query,
 };
-use domain::OrderId;
-
-use super::order_id;
-use crate::{
-    Error, OrderAccountRow,
-    rows::{AttemptAccount, BookLine, RefundAccount, WebhookAccount},
-    schema as s,
+use domain::{
+    OrderId,
+    audit::{AttemptAccount, BookLine, OrderAccount, RefundAccount},
 };
+
+use crate::schema as s;
 
 type OrderRow = (String, String, i64, i64, i64, i64);
 type AttemptRow = (String, i64, String, String, String, Option<i64>);
@@ -24,7 +22,7 @@ pub(in crate::sqlite) fn page(
     conn: &mut SqliteConnection,
     after: Option<OrderId>,
     n: usize,
-) -> QueryResult<Vec<Result<OrderAccountRow, Error>>> {
+) -> QueryResult<Vec<OrderAccount>> {
     use s::{
         attempts::dsl as a, books::dsl as b, order_events::dsl as e, orders::dsl as o, refunds::dsl as r,
         webhooks_out::dsl as w,
@@ -70,23 +68,21 @@ pub(in crate::sqlite) fn page(
     let mut books = grouped(books, |(order, version, account, amount_fen)| {
         (order, BookLine { version, account, amount_fen })
     });
-    let mut webhooks = grouped(webhooks, |(order, kind, state)| (order, WebhookAccount { kind, state }));
+    let mut webhooks = grouped(webhooks, |(order, kind, state)| (order, (kind, state)));
     Ok(orders
         .into_iter()
-        .map(|(id, state, settled, amount_fen, net_fen, version)| {
-            Ok(OrderAccountRow {
-                attempts: attempts.remove(&id).unwrap_or_default(),
-                refunds: refunds.remove(&id).unwrap_or_default(),
-                books: books.remove(&id).unwrap_or_default(),
-                webhooks: webhooks.remove(&id).unwrap_or_default(),
-                events: events.remove(&id).unwrap_or(0),
-                id: order_id(&id)?,
-                state,
-                settled: settled == 1,
-                amount_fen,
-                net_fen,
-                version,
-            })
+        .map(|(id, state, settled, amount_fen, net_fen, version)| OrderAccount {
+            attempts: attempts.remove(&id).unwrap_or_default(),
+            refunds: refunds.remove(&id).unwrap_or_default(),
+            books: books.remove(&id).unwrap_or_default(),
+            webhooks: webhooks.remove(&id).unwrap_or_default(),
+            events: events.remove(&id).unwrap_or(0),
+            id,
+            state,
+            settled: settled == 1,
+            amount_fen,
+            net_fen,
+            version,
         })
         .collect())
 }

@@ -1,0 +1,195 @@
+//! The control port: faults, payers, books, clock, and a page. It has no faults of its own.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    campus_card::{Account, CampusCard},
+    faults::FaultSet,
+    page,
+    wechat::{Outcome, Wechat, pay},
+    world::World,
+};
+
+/// Books are handed out in pages of this many lines.
+const BOOKS_PAGE: usize = 10_000;
+
+/// What the control port reaches.
+pub(crate) struct Control {
+    pub(crate) world: Arc<World>,
+    pub(crate) wechat: Arc<Wechat>,
+    pub(crate) card: Arc<CampusCard>,
+    pub(crate) channels: BTreeMap<String, String>,
+}
+
+type State = web::Data<Control>;
+
+pub(crate) fn configure(cfg: &mut web::ServiceConfig, state: &State) {
+    cfg.app_data(state.clone())
+        .route("/", web::get().to(show))
+        .service(
+            web::resource("/_sandbox/faults").route(web::get().to(faults)).route(web::put().to(set_faults)),
+        )
+        .route("/_sandbox/pay", web::post().to(pay_credential))
+        .route("/_sandbox/books", web::get().to(books))
+        .route("/_sandbox/accounts", web::put().to(accounts))
+        .route("/_sandbox/clock", web::post().to(clock))
+        .route("/_sandbox/seen", web::get().to(seen))
+        .route("/_sandbox/stats", web::get().to(stats))
+        .default_service(web::to(|| async {
+            let hint = "GET / shows what is here";
+            HttpResponse::NotFound().json(json!({ "error": "no such page", "hint": hint }))
+        }));
+}
+
+fn bad(problem: impl Into<String>) -> HttpResponse {
+    HttpResponse::BadRequest().json(json!({ "error": problem.into() }))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|e| format!("the body cannot be read: {e}"))
+}
+
+async fn show(state: State) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page::html(&state))
+}
+
+async fn faults(state: State) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "channels": state.world.faults() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetFaults {
+    channels: BTreeMap<String, FaultSet>,
+}
+
+async fn set_faults(state: State, body: web::Bytes) -> HttpResponse {
+    let asked: SetFaults = match read(&body) {
+        Ok(asked) => asked,
+        Err(problem) => return bad(problem),
+    };
+    for (name, set) in &asked.channels {
+        if !state.channels.contains_key(name) {
+            let known: Vec<&str> = state.channels.keys().map(String::as_str).collect();
+            return bad(format!("channel \"{name}\": expected one of {}", known.join(", ")));
+        }
+        if let Err(problem) = set.validate() {
+            return bad(format!("channel {name}: {problem}"));
+        }
+    }
+    state.world.set_faults(asked.channels);
+    faults(state).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pay {
+    channel: String,
+    credential: Value,
+    #[serde(default)]
+    payer: String,
+    #[serde(default = "pays")]
+    outcome: String,
+}
+
+fn pays() -> String {
+    "pay".to_owned()
+}
+
+async fn pay_credential(state: State, body: web::Bytes) -> HttpResponse {
+    let asked: Pay = match read(&body) {
+        Ok(asked) => asked,
+        Err(problem) => return bad(problem),
+    };
+    let refused = |reason: &str| HttpResponse::Conflict().json(json!({ "paid": false, "reason": reason }));
+    match (asked.channel.as_str(), asked.outcome.as_str()) {
+        ("campus_card", _) => refused("direct_channel"),
+        ("wechat", "pay") => {
+            let wechat = web::Data::from(Arc::clone(&state.wechat));
+            match pay(&wechat, &asked.credential, &asked.payer) {
+                Outcome::Paid { trade_no, at } => HttpResponse::Ok().json(json!({
+                    "paid": true, "trade_no": trade_no, "paid_at": crate::clock::beijing(at),
+                    "paid_at_us": at.micros(),
+                })),
+                Outcome::Refused(reason) => refused(reason),
+            }
+        }
+        ("wechat", reason @ ("no_balance" | "wrong_password" | "cancel")) => {
+            state.world.count(&format!("wechat.payer.{reason}"));
+            refused(reason)
+        }
+        ("wechat", other) => {
+            bad(format!("outcome \"{other}\": expected pay, no_balance, wrong_password or cancel"))
+        }
+        (other, _) => bad(format!("channel \"{other}\": expected wechat or campus_card")),
+    }
+}
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn books(state: State, query: web::Query<After>) -> HttpResponse {
+    let lines = state.world.books.after(query.after, BOOKS_PAGE);
+    let next = lines.last().map_or(query.after, |line| line.n);
+    HttpResponse::Ok().json(json!({ "lines": lines, "next": next }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accounts {
+    #[serde(default)]
+    unknown_accounts: Option<Unknown>,
+    #[serde(default)]
+    accounts: BTreeMap<String, Account>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unknown {
+    balance_fen: i64,
+}
+
+async fn accounts(state: State, body: web::Bytes) -> HttpResponse {
+    let asked: Accounts = match read(&body) {
+        Ok(asked) => asked,
+        Err(problem) => return bad(problem),
+    };
+    if asked.unknown_accounts.as_ref().is_some_and(|u| u.balance_fen < 0) {
+        return bad("unknown_accounts.balance_fen: expected 0 or more");
+    }
+    state.card.set_unknown_balance(asked.unknown_accounts.map(|u| u.balance_fen));
+    for (no, account) in asked.accounts {
+        state.card.set_account(&no, account);
+    }
+    HttpResponse::Ok().json(json!({ "set": true }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetClock {
+    offset_s: i64,
+}
+
+async fn clock(state: State, body: web::Bytes) -> HttpResponse {
+    let asked: SetClock = match read(&body) {
+        Ok(asked) => asked,
+        Err(problem) => return bad(problem),
+    };
+    state.world.clock.set_offset_s(asked.offset_s);
+    HttpResponse::Ok().json(json!({ "now": crate::clock::beijing(state.world.clock.now()) }))
+}
+
+async fn seen(state: State) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "seen": state.world.seen(500) }))
+}
+
+async fn stats(state: State) -> HttpResponse {
+    HttpResponse::Ok().json(state.world.counts())
+}

@@ -1,0 +1,169 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Payments for campus food delivery: accepts orders at once, collects over WeChat Pay, changes over when it is
+/// slow, and accounts for every fen.
+#[derive(Debug, Parser)]
+#[command(name = "rushpay", version, about, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the service
+    Serve(Serve),
+    /// Take a lunch rush from orders to audit: service and sandbox as processes of their own, load, report
+    Rush(Rush),
+    /// Run the channels alone, wire-compatible, with keys for any SDK
+    Sandbox(Sandbox),
+    /// Load a service that runs already
+    Loadtest(Loadtest),
+    /// Account for every fen; exit 0 only if nothing contradicts
+    Audit(Audit),
+    /// Tell the story of an order with its certificates
+    Explain(Explain),
+    /// Make or update the tables of the store
+    Migrate(Files),
+    /// List the thresholds of a running service, or change one
+    Tune(Tune),
+    /// Print the API's description (OpenAPI 3.1)
+    Openapi,
+}
+
+/// Configuration files.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Files {
+    /// Configuration file; may be given several times, later ones win
+    #[arg(long = "config", value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub files: Files,
+    /// Also start the channels of the sandbox, beside the store, and use them
+    #[arg(long)]
+    pub sandbox: bool,
+}
+
+/// `rush`
+#[derive(Debug, Args)]
+pub(crate) struct Rush {
+    /// A scenario's name or file; `--list` shows the names
+    #[arg(long, default_value = "lunch-rush")]
+    pub scenario: String,
+    /// How many orders, instead of the scenario's number
+    #[arg(long)]
+    pub orders: Option<u32>,
+    /// Where report.json and report.html go
+    #[arg(long, value_name = "DIR", default_value = "rush-report")]
+    pub report: PathBuf,
+    /// Decides arrivals, payers and faults
+    #[arg(long, default_value_t = 20_261_123)]
+    pub seed: u64,
+    /// Configuration for the service, on top of the rush's own
+    #[arg(long = "config", value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Run flaky-campus twice: as a first version is usually written, then with everything on
+    #[arg(long)]
+    pub compare: bool,
+    /// Keep the data folder (store, logs, keys) here
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Show the names of the scenarios
+    #[arg(long)]
+    pub list: bool,
+    /// No progress on the terminal
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `sandbox`
+#[derive(Debug, Args)]
+pub(crate) struct Sandbox {
+    /// Keys and addresses are written here; kept if they are there
+    #[arg(long, value_name = "DIR", default_value = "sandbox-keys")]
+    pub dir: PathBuf,
+    /// Control port; the channels follow on the next ones. 0: free ports
+    #[arg(long, value_name = "N", default_value_t = 9100)]
+    pub port_base: u16,
+    /// Start with the faults of this scenario
+    #[arg(long, value_name = "NAME|FILE")]
+    pub scenario: Option<String>,
+    /// Decides every fault
+    #[arg(long, default_value_t = 20_261_123)]
+    pub seed: u64,
+}
+
+/// `loadtest`
+#[derive(Debug, Args)]
+pub(crate) struct Loadtest {
+    /// Address of the service
+    #[arg(long, value_name = "URL")]
+    pub target: String,
+    /// Control address of the sandbox it uses
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9100")]
+    pub sandbox: String,
+    /// The service's webhooks.secret
+    #[arg(long, env = "RUSHPAY__WEBHOOKS__SECRET", hide_env_values = true)]
+    pub webhook_secret: String,
+    /// A scenario's name or file
+    #[arg(long, default_value = "lunch-rush")]
+    pub scenario: String,
+    /// How many orders, instead of the scenario's number
+    #[arg(long)]
+    pub orders: Option<u32>,
+    /// Decides arrivals and payers
+    #[arg(long, default_value_t = 20_261_123)]
+    pub seed: u64,
+    /// Where report.json and report.html go
+    #[arg(long, value_name = "DIR", default_value = "rush-report")]
+    pub report: PathBuf,
+}
+
+/// `audit`
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    pub files: Files,
+    /// Control address of the sandbox, to compare with the channels' own books
+    #[arg(long, value_name = "URL")]
+    pub sandbox: Option<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The order's id, or one of its channel order numbers
+    pub order: String,
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// `tune`
+#[derive(Debug, Args)]
+pub(crate) struct Tune {
+    /// The threshold; without one, all are listed
+    pub key: Option<String>,
+    /// Its new value
+    #[arg(requires = "key")]
+    pub value: Option<String>,
+    /// Address of the service
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub target: String,
+    /// http.admin_token of the service, if it has one
+    #[arg(long, env = "RUSHPAY__HTTP__ADMIN_TOKEN", hide_env_values = true, default_value = "")]
+    pub token: String,
+}

@@ -1,0 +1,38 @@
+//! `rushpay migrate`: makes or updates the tables.
+
+use anyhow::Context as _;
+use store::{SqliteOptions, SqliteStore};
+
+use super::say;
+use crate::{cli::Files, config};
+
+pub(super) async fn run(args: Files) -> anyhow::Result<bool> {
+    let config = config::load(&args.config)?;
+    open(&config).await?;
+    say(&format!("{}: the tables are up to date\n", config.store.path.display()))?;
+    Ok(true)
+}
+
+/// Opens the store, making folder and tables where they are missing.
+pub(super) async fn open(config: &config::Config) -> anyhow::Result<SqliteStore> {
+    let path = &config.store.path;
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("store.path: cannot make the folder {}", folder.display()))?;
+    }
+    let options = SqliteOptions { readers: config.store.readers, ..SqliteOptions::default() };
+    SqliteStore::open(path, &options)
+        .await
+        .with_context(|| format!("store.path: cannot open {}", path.display()))
+}
+
+/// Opens a store that must be there already.
+pub(super) async fn open_existing(config: &config::Config) -> anyhow::Result<SqliteStore> {
+    let path = &config.store.path;
+    anyhow::ensure!(
+        path.exists(),
+        "store.path: there is no {}; give --config or run where it is",
+        path.display()
+    );
+    open(config).await
+}

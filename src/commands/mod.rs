@@ -1,0 +1,49 @@
+//! The commands, one file each.
+
+mod audit;
+mod explain;
+mod loadtest;
+mod migrate;
+mod rush;
+mod sandbox;
+mod serve;
+mod tune;
+
+use std::io::Write as _;
+
+use crate::cli::Command;
+
+/// Runs a command. `Ok(false)`: it ran, and what it found is not good.
+///
+/// # Errors
+/// It could not run.
+pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Rush(args) => rush::run(args).await,
+        Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Loadtest(args) => loadtest::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Tune(args) => tune::run(args).await,
+        Command::Openapi => say(&crate::http::openapi::text()).map(|()| true),
+    }
+}
+
+/// Writes to standard output. A reader that went away is no error of ours.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub(crate) fn in_words(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+}

@@ -1,0 +1,116 @@
+//! The front door: HTTP in, JSON or problem+json out. Owns nothing of an order's rules.
+
+mod admin;
+mod doors;
+mod health;
+mod new_order;
+mod notify;
+pub(crate) mod openapi;
+mod orders;
+mod problem;
+mod stream;
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, middleware::from_fn, web};
+use actors::Service;
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+pub(crate) use problem::Problem;
+
+use crate::config::Config;
+
+/// What every handler reaches.
+pub(crate) struct Door {
+    /// The house.
+    pub service: Service,
+    /// The limits at the door.
+    pub limits: doors::Limits,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// False while starting and stopping.
+    pub ready: std::sync::atomic::AtomicBool,
+}
+
+/// Starts to listen; the server runs on threads of its own.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub(crate) fn start(
+    config: &Config,
+    service: Service,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<(Arc<Door>, ServerHandle)> {
+    let http = &config.http;
+    let rate = NonZeroU32::new(http.rate_per_s).unwrap_or(NonZeroU32::MIN);
+    let door = Arc::new(Door {
+        service,
+        limits: doors::Limits::new(rate, http.admin_token.clone()),
+        metrics,
+        ready: std::sync::atomic::AtomicBool::new(true),
+    });
+    let data = web::Data::from(Arc::clone(&door));
+    let body_max = http.body_max_bytes;
+    let server = HttpServer::new(move || {
+        App::new().app_data(data.clone()).app_data(web::PayloadConfig::new(body_max)).configure(routes)
+    })
+    .workers(http.workers.get())
+    .max_connections(http.max_connections)
+    .backlog(4096)
+    .client_request_timeout(Duration::from_millis(http.header_timeout_ms))
+    .keep_alive(Duration::from_secs(75))
+    .shutdown_timeout(config.service.shutdown_deadline_s.div_ceil(2))
+    .disable_signals()
+    .bind(http.listen)
+    .with_context(|| format!("http.listen: cannot listen on {}", http.listen))?
+    .run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok((door, handle))
+}
+
+fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.route("/healthz", web::get().to(health::healthz))
+        .route("/readyz", web::get().to(health::readyz))
+        .route("/metrics", web::get().to(health::metrics))
+        .route("/openapi.json", web::get().to(openapi::json))
+        .service(openapi::docs())
+        .route("/notify/{channel}", web::post().to(notify::notify))
+        .service(
+            web::scope("/v1")
+                .wrap(from_fn(doors::rate))
+                .service(web::resource("/orders").route(web::post().to(orders::create)))
+                .route("/orders/{id}", web::get().to(orders::read_order))
+                .route("/orders/{id}/events", web::get().to(stream::events))
+                .route("/orders/{id}/qr.svg", web::get().to(orders::qr))
+                .route("/orders/{id}/close", web::post().to(orders::close))
+                .route("/orders/{id}/switch", web::post().to(orders::switch))
+                .route("/orders/{id}/hint", web::post().to(orders::hint))
+                .route("/orders/{id}/refunds", web::post().to(orders::refund))
+                .route("/events", web::get().to(orders::events_after))
+                .default_service(web::to(nothing_here)),
+        )
+        .service(
+            web::scope("/admin/v1")
+                .wrap(from_fn(doors::admin))
+                .route("/channels", web::get().to(admin::channels))
+                .route("/channels/{name}", web::patch().to(admin::channel_set))
+                .service(
+                    web::resource("/tuning")
+                        .route(web::get().to(admin::tuning))
+                        .route(web::patch().to(admin::tune)),
+                )
+                .route("/switches", web::get().to(admin::switches))
+                .route("/notifications", web::get().to(admin::notifications))
+                .route("/orders", web::get().to(admin::orders))
+                .route("/orders/{id}/story", web::get().to(admin::story))
+                .route("/stats", web::get().to(admin::stats))
+                .default_service(web::to(nothing_here)),
+        )
+        .default_service(web::to(nothing_here));
+}
+
+async fn nothing_here() -> HttpResponse {
+    Problem::new(404, "not_found", "There is nothing at this address; /docs lists what there is.").response()
+}

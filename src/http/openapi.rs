@@ -1,0 +1,55 @@
+//! The API's description, made from the code.
+
+use actix_web::HttpResponse;
+use utoipa::OpenApi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::{admin, notify, orders, stream};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Rushpay",
+        description = "Payments for campus food delivery. Amounts are integer fen, times RFC 3339; refusals are \
+                       application/problem+json with a stable `code`.",
+    ),
+    paths(
+        orders::create, orders::read_order, stream::events, orders::qr, orders::close, orders::switch,
+        orders::hint, orders::refund, orders::events_after, notify::notify, admin::channels,
+        admin::channel_set, admin::tuning, admin::tune, admin::switches, admin::notifications, admin::orders,
+        admin::story, admin::stats,
+    ),
+    tags(
+        (name = "orders", description = "What a backend asks to be paid."),
+        (name = "events", description = "To catch up after an outage."),
+        (name = "channels", description = "What channels call."),
+        (name = "admin", description = "For operators."),
+    )
+)]
+struct Api;
+
+/// The description as JSON.
+#[must_use]
+pub(crate) fn text() -> String {
+    Api::openapi().to_pretty_json().unwrap_or_default() + "\n"
+}
+
+/// `GET /openapi.json`
+pub(super) async fn json() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(text())
+}
+
+/// `GET /docs/`
+pub(super) fn docs() -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_kept_description_is_what_the_code_says() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(kept == super::text(), "run: cargo run -- openapi > docs/openapi.json");
+    }
+}

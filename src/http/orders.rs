@@ -1,0 +1,374 @@
+//! Orders: create, read, wait, close, switch, hint, refund, and what webhooks would have said.
+
+use std::{str::FromStr as _, time::Duration};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use actors::{AcceptError, HearError, OrderBody, view::OrderView};
+use domain::{
+    ChannelId, Money, OrderId,
+    order::{Event, Rejected},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use store::Cause;
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Door,
+    new_order::NewOrder,
+    problem::{FieldFault, Problem},
+};
+
+/// The longest wait of one request.
+const WAIT_MAX_S: u64 = 10;
+const EVENTS_MAX: usize = 1000;
+
+type Answer = Result<HttpResponse, Problem>;
+
+/// What decides about waiting, read from a ready body.
+#[derive(Deserialize)]
+pub(super) struct Glance {
+    state: String,
+    #[serde(default)]
+    credential: Option<serde::de::IgnoredAny>,
+}
+
+impl Glance {
+    pub(super) fn of(body: &OrderBody) -> Glance {
+        let unread = |_| Glance { state: String::new(), credential: None };
+        serde_json::from_slice(&body.json).unwrap_or_else(unread)
+    }
+
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.state.as_str(), "success" | "failed")
+    }
+}
+
+fn shown(status: u16, body: &OrderBody) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+    HttpResponse::build(status)
+        .content_type("application/json")
+        .insert_header(("Cache-Control", "no-store"))
+        .body(body.json.to_vec())
+}
+
+/// The order of a path.
+pub(super) async fn find(door: &Door, text: &str) -> Result<(OrderId, OrderBody), Problem> {
+    let missing = || Problem::new(404, "order_not_found", format!("There is no order {text:?}."));
+    let id = OrderId::from_str(text).map_err(|_| missing())?;
+    let body = door.service.order(id).await.map_err(|e| Problem::store(&e))?;
+    Ok((id, body.ok_or_else(missing)?))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let text = if body.is_empty() { b"{}".as_slice() } else { body };
+    serde_json::from_slice(text).map_err(|e| {
+        Problem::new(400, "invalid_json", format!("The body cannot be read: {e}. Nothing changed."))
+    })
+}
+
+/// Accepts an order: durable before it is answered.
+#[utoipa::path(post, path = "/v1/orders", tag = "orders", request_body = NewOrder,
+    description = "Accepts an order; answers when it is durable. Repeating the same body is safe: `order_no` is the \
+                   idempotency key per merchant. `Prefer: wait=N` (at most 10) waits for a credential or an end.",
+    params(("Prefer" = Option<String>, Header, description = "wait=N, seconds")),
+    responses((status = 202, body = OrderView, description = "accepted and durable"),
+              (status = 201, body = OrderView, description = "with `Prefer: wait`: the payer can pay, or it ended"),
+              (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem),
+              (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn create(door: web::Data<Door>, req: HttpRequest, body: web::Bytes) -> Answer {
+    let order = NewOrder::read(&body)?;
+    let hash = order.hash();
+    let request = order.judge(door.service.now(), &door.service.profiles())?;
+    let accepted = door.service.accept(request, hash).await.map_err(|e| refused(&e))?;
+    let wait = prefer_wait(&req);
+    if wait.is_zero() {
+        return Ok(shown(202, &accepted.view));
+    }
+    let until = Instant::now() + wait;
+    let mut body = accepted.view;
+    loop {
+        let glance = Glance::of(&body);
+        if glance.credential.is_some() || glance.is_final() {
+            return Ok(shown(201, &body));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(shown(202, &body));
+        }
+        let next = door.service.order_after(accepted.id, body.version, left).await;
+        // The order is durable whatever happens to this wait, and the answer says so.
+        let Ok(Some(next)) = next else { return Ok(shown(202, &body)) };
+        body = next;
+    }
+}
+
+fn prefer_wait(req: &HttpRequest) -> Duration {
+    let text = req.headers().get("prefer").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let wait = text.split([',', ';']).find_map(|part| part.trim().strip_prefix("wait="));
+    let seconds: u64 = wait.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+    Duration::from_secs(seconds.min(WAIT_MAX_S))
+}
+
+fn refused(error: &AcceptError) -> Problem {
+    match error {
+        AcceptError::Conflict { existing } => Problem::new(
+            409,
+            "order_no_used",
+            format!("order_no was used for another order, {existing}; nothing changed. Use a new number."),
+        ),
+        AcceptError::Full { retry_after_s } => {
+            let detail = "Too many orders wait for a channel; nothing was stored. Try again.";
+            Problem::new(503, "intake_full", detail).after(u32::try_from(*retry_after_s).unwrap_or(u32::MAX))
+        }
+        AcceptError::Unknown => {
+            let detail = "The store did not confirm. Send the same body again to find out; it is safe.";
+            Problem::new(503, "unconfirmed", detail).after(1)
+        }
+        AcceptError::Unavailable(_) => {
+            tracing::error!(%error, "an order was not accepted");
+            let detail = "The store takes no orders at the moment; nothing was stored. Try again.";
+            Problem::new(503, "store_unavailable", detail).after(1)
+        }
+    }
+}
+
+/// How long to wait, and for what.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wait {
+    /// Wait so many seconds (at most 10) for a change.
+    wait: Option<u64>,
+    /// A change from this version; the present one if it is not given.
+    version: Option<u64>,
+}
+
+/// The order as it stands, or as it is after the next change.
+#[utoipa::path(get, path = "/v1/orders/{id}", tag = "orders", params(("id" = String, Path), Wait),
+    description = "The order: state, a true sentence for the payer, credential, attempts, refunds.",
+    responses((status = 200, body = OrderView), (status = 404, body = Problem)))]
+pub(super) async fn read_order(
+    door: web::Data<Door>,
+    id: web::Path<String>,
+    wait: web::Query<Wait>,
+) -> Answer {
+    let (id, body) = find(&door, &id).await?;
+    let seconds = wait.wait.unwrap_or(0).min(WAIT_MAX_S);
+    if seconds == 0 || wait.version.is_some_and(|v| v != body.version) {
+        return Ok(shown(200, &body));
+    }
+    let later = door.service.order_after(id, body.version, Duration::from_secs(seconds)).await;
+    let later = later.map_err(|e| Problem::store(&e))?;
+    Ok(shown(200, later.as_ref().unwrap_or(&body)))
+}
+
+/// The credential as a QR code.
+#[utoipa::path(get, path = "/v1/orders/{id}/qr.svg", tag = "orders", params(("id" = String, Path)),
+    description = "The QR code that the payer scans.",
+    responses((status = 200, content_type = "image/svg+xml", body = String), (status = 404, body = Problem)))]
+pub(super) async fn qr(door: web::Data<Door>, id: web::Path<String>) -> Answer {
+    #[derive(Deserialize)]
+    struct Shown {
+        credential: Option<Code>,
+    }
+    #[derive(Deserialize)]
+    struct Code {
+        code_url: Option<String>,
+    }
+    let (_, body) = find(&door, &id).await?;
+    let shown: Option<Shown> = serde_json::from_slice(&body.json).ok();
+    let text = shown.and_then(|s| s.credential).and_then(|c| c.code_url);
+    let code = text.and_then(|text| qrcode::QrCode::new(text).ok());
+    let Some(code) = code else {
+        let detail = "The order has no QR code to show at the moment; look at its state.";
+        return Err(Problem::new(404, "no_qr_code", detail));
+    };
+    let svg = code.render::<qrcode::render::svg::Color>().min_dimensions(240, 240).build();
+    Ok(HttpResponse::Ok()
+        .content_type("image/svg+xml")
+        .insert_header(("Cache-Control", "no-store"))
+        .body(svg))
+}
+
+/// Tells an order something and answers with the order.
+async fn tell(door: &Door, id: &str, req: &HttpRequest, event: Event) -> Answer {
+    let (id, _) = find(door, id).await?;
+    let remote = req.peer_addr().map(|a| a.to_string()).unwrap_or_default();
+    let cause = Cause::new(event.label(), "api", &remote);
+    door.service.hear(id, event, cause).await.map_err(|e| unheard(&e))?;
+    let body = door.service.order(id).await.map_err(|e| Problem::store(&e))?;
+    body.map(|body| shown(200, &body)).ok_or_else(|| unheard(&HearError::NotFound))
+}
+
+fn unheard(error: &HearError) -> Problem {
+    let HearError::Rejected(rejected) = error else {
+        return match error {
+            HearError::NotFound => Problem::new(404, "order_not_found", "There is no such order."),
+            HearError::Busy | HearError::Unconfirmed | HearError::Rejected(_) => {
+                Problem::new(503, "unconfirmed", "Nobody confirmed. The same request again is safe.").after(1)
+            }
+        };
+    };
+    let (status, code) = match rejected {
+        Rejected::UnknownAttempt(_) => (404, "attempt_not_found"),
+        Rejected::UnknownRefund(_) => (404, "refund_not_found"),
+        Rejected::AmountDiffers { .. } => (409, "amount_differs"),
+        Rejected::OrderFinal(_) => (409, "order_final"),
+        Rejected::AlreadyPaid => (409, "already_paid"),
+        Rejected::NotPaid(_) => (409, "not_paid"),
+        Rejected::RefundExceeds { .. } => (422, "refund_exceeds"),
+        Rejected::RefundOfNothing => (422, "refund_of_nothing"),
+        Rejected::RefundNoReused { .. } => (409, "refund_no_used"),
+        Rejected::TooManyRefunds => (409, "too_many_refunds"),
+    };
+    Problem::new(status, code, format!("Not done: {rejected}. Nothing changed."))
+}
+
+/// Cancels an order.
+#[utoipa::path(post, path = "/v1/orders/{id}/close", tag = "orders", params(("id" = String, Path)),
+    description = "Cancels the order. It fails once no credential can be paid any more. Repeating is safe.",
+    responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn close(door: web::Data<Door>, req: HttpRequest, id: web::Path<String>) -> Answer {
+    tell(&door, &id, &req, Event::CancelAsked).await
+}
+
+/// Another way to pay.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SwitchBody {
+    /// The channel; none: the next best.
+    #[serde(default)]
+    channel: Option<String>,
+    /// The payer agrees to a debit by this channel.
+    #[serde(default)]
+    consent: bool,
+}
+
+/// The payer asks for another way to pay.
+#[utoipa::path(post, path = "/v1/orders/{id}/switch", tag = "orders", params(("id" = String, Path)),
+    request_body = SwitchBody, description = "Pay another way: the present credential is closed first.",
+    responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn switch(
+    door: web::Data<Door>,
+    req: HttpRequest,
+    id: web::Path<String>,
+    body: web::Bytes,
+) -> Answer {
+    let asked: SwitchBody = read(&body)?;
+    let profiles = door.service.profiles();
+    let to = match &asked.channel {
+        None => None,
+        Some(name) => {
+            let known = ChannelId::new(name).ok().filter(|id| profiles.iter().any(|p| p.id == *id));
+            let problem = "there is no such channel".to_owned();
+            let fault = || Problem::fields(vec![FieldFault { field: "/channel".to_owned(), problem }]);
+            Some(known.ok_or_else(fault)?)
+        }
+    };
+    tell(&door, &id, &req, Event::SwitchAsked { to, consent: asked.consent }).await
+}
+
+/// The payer came back from paying.
+#[utoipa::path(post, path = "/v1/orders/{id}/hint", tag = "orders", params(("id" = String, Path)),
+    description = "The payer came back from paying: look now. Best effort.",
+    responses((status = 202), (status = 404, body = Problem)))]
+pub(super) async fn hint(door: web::Data<Door>, id: web::Path<String>) -> Answer {
+    let (id, _) = find(&door, &id).await?;
+    door.service.hint(id);
+    Ok(HttpResponse::Accepted().finish())
+}
+
+/// A refund.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RefundBody {
+    /// The backend's own number: the idempotency key. 1 to 64 of letters, digits, `_`, `-`.
+    refund_no: String,
+    /// Fen, 1 or more; several refunds come to at most the order.
+    amount_fen: i64,
+    /// For the channel and the payer, at most 80 characters.
+    #[serde(default)]
+    reason: String,
+}
+
+/// Gives money back.
+#[utoipa::path(post, path = "/v1/orders/{id}/refunds", tag = "orders", params(("id" = String, Path)),
+    request_body = RefundBody,
+    description = "Gives money back over the channel that took it. Durable before it is answered; the result \
+                   follows by webhook. Repeating the same body is safe.",
+    responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem),
+              (status = 422, body = Problem)))]
+pub(super) async fn refund(
+    door: web::Data<Door>,
+    req: HttpRequest,
+    id: web::Path<String>,
+    body: web::Bytes,
+) -> Answer {
+    let asked: RefundBody = read(&body)?;
+    let mut faults = Vec::new();
+    let mut fault = |field: &str, problem: &str| {
+        faults.push(FieldFault { field: field.to_owned(), problem: problem.to_owned() });
+    };
+    let word = |c: u8| c.is_ascii_alphanumeric() || b"_-".contains(&c);
+    if !((1..=64).contains(&asked.refund_no.len()) && asked.refund_no.bytes().all(word)) {
+        fault("/refund_no", "expected 1 to 64 of letters, digits, '_', '-'");
+    }
+    if asked.reason.chars().count() > 80 || asked.reason.chars().any(|c| c.len_utf8() > 3 || c.is_control()) {
+        fault("/reason", "expected at most 80 characters, no emoji, no control characters");
+    }
+    let amount = Money::from_fen(asked.amount_fen).ok().filter(|m| m.fen() >= 1);
+    if amount.is_none() {
+        fault("/amount_fen", "expected 1 fen or more");
+    }
+    let (Some(amount), true) = (amount, faults.is_empty()) else { return Err(Problem::fields(faults)) };
+    let event = Event::RefundAsked { backend_no: asked.refund_no, amount, reason: asked.reason };
+    tell(&door, &id, &req, event).await
+}
+
+/// Where to go on.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct After {
+    /// The last cursor that was read; 0 or nothing starts at the beginning.
+    #[serde(default)]
+    after: i64,
+    /// How many, 1 to 1000; 100 if not given.
+    limit: Option<usize>,
+}
+
+/// What webhooks said or would have said.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventPage {
+    /// In the order they happened.
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<EventItem>,
+    /// Ask again with `after` set to this.
+    next: i64,
+}
+
+#[derive(Serialize)]
+struct EventItem {
+    cursor: i64,
+    /// The `webhook-id`.
+    id: String,
+    event: Box<serde_json::value::RawValue>,
+}
+
+/// Everything that webhooks would have said, to catch up after an outage.
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(After),
+    description = "Everything a webhook would have said, in order, to catch up after an outage.",
+    responses((status = 200, body = EventPage)))]
+pub(super) async fn events_after(door: web::Data<Door>, query: web::Query<After>) -> Answer {
+    let limit = query.limit.unwrap_or(100).clamp(1, EVENTS_MAX);
+    let lines =
+        door.service.store().events_after(query.after, limit).await.map_err(|e| Problem::store(&e))?;
+    let next = lines.last().map_or(query.after, |line| line.cursor);
+    let events = lines
+        .into_iter()
+        .filter_map(|line| {
+            let event = serde_json::value::RawValue::from_string(line.payload).ok()?;
+            Some(EventItem { cursor: line.cursor, id: line.id, event })
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(EventPage { events, next }))
+}

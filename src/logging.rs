@@ -1,0 +1,20 @@
+//! Log lines on standard error: for people or for machines.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging.
+///
+/// # Errors
+/// The filter cannot be read.
+pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&log.level)
+        .map_err(|e| crate::config::BadConfig(vec![format!("log.level: {e}")]))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => builder.compact().init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
