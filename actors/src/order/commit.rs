@@ -45,6 +45,9 @@ impl OrderActor {
                     let before = actor.order.as_ref().map_or(0, |o| o.attempts.len());
                     for attempt in next.attempts.iter().skip(before) {
                         actor.desk.planned(attempt.no);
+                        if attempt.cause == AttemptCause::Hedge {
+                            actor.house.stats.hedges.one();
+                        }
                     }
                     actor.order = Some(Box::new(Arc::unwrap_or_clone(next)));
                     actor.answer(reply, Ok(heard));
