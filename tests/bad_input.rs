@@ -1,6 +1,6 @@
 //! Bad input gets an answer that says what and where, and changes nothing.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! One order through the front door, from acceptance to refund, and everything an operator asks about it.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
 

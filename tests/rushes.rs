@@ -1,6 +1,6 @@
 //! Whole rushes with real processes, small: the command's own judgement is the assertion.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
 

@@ -1,5 +1,14 @@
 //! The house as a whole: a real store, channel doubles for faults at a given step.
-#![allow(clippy::unwrap_used, reason = "tests")]
+
+#![allow(
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "tests"
+)]
 
 mod common;
 

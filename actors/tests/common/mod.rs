@@ -1,5 +1,15 @@
 //! A house with a real store and channels that do what a test says.
 
+#![allow(
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "tests"
+)]
+
 use std::{
     collections::HashMap,
     num::NonZeroUsize,

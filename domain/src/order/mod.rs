@@ -12,6 +12,8 @@ pub mod event;
 pub mod fact;
 pub mod refund;
 pub mod resume;
+#[cfg(test)]
+mod tests;
 pub mod truth;
 
 use std::sync::Arc;

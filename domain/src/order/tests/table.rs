@@ -1,0 +1,157 @@
+//! Every pair of state and event, with what it leads to, written out.
+
+use super::*;
+use crate::{
+    channel::{RefundAnswer, RefundProgress},
+    order::Rejected,
+};
+
+/// An order in each state, by an ordinary story.
+fn order_in(state: OrderState) -> Desk {
+    let mut desk = Desk::new();
+    match state {
+        OrderState::Pending => desk.after(&[wechat()]),
+        OrderState::Processing => desk.after(&[wechat(), shown(1)]),
+        OrderState::Success => desk.after(&[wechat(), shown(1), captured(1, AMOUNT)]),
+        OrderState::Failed => desk.after(&[wechat(), shown(1), Event::CancelAsked, found(1, Found::Closed)]),
+        OrderState::Suspicious => desk.after(&[wechat(), shown(1), captured(1, AMOUNT + 1)]),
+    };
+    assert_eq!(desk.order.state, state);
+    desk
+}
+
+/// One of each kind. A new kind does not compile here until it has a row.
+fn events() -> Vec<Event> {
+    let refund_no = id().refund_no(1);
+    let all = vec![
+        wechat(),
+        Event::HedgeDue { no: no(1), choice: choose("card", ChannelKind::Direct) },
+        shown(1),
+        captured(1, AMOUNT),
+        Event::CloseUnanswered { no: no(1) },
+        Event::TidyDone { no: no(1) },
+        Event::SwitchAsked { to: None, consent: false },
+        Event::CancelAsked,
+        Event::RefundAsked { backend_no: "R1".to_owned(), amount: fen(850), reason: String::new() },
+        Event::RefundAnswered { refund_no, answer: RefundAnswer::Accepted(RefundProgress::Processing) },
+        Event::Tick,
+    ];
+    for event in &all {
+        match event {
+            Event::Routed(_)
+            | Event::HedgeDue { .. }
+            | Event::Prepaid { .. }
+            | Event::Found { .. }
+            | Event::CloseUnanswered { .. }
+            | Event::TidyDone { .. }
+            | Event::SwitchAsked { .. }
+            | Event::CancelAsked
+            | Event::RefundAsked { .. }
+            | Event::RefundAnswered { .. }
+            | Event::Tick => {}
+        }
+    }
+    all
+}
+
+fn outcome(state: OrderState, event: &Event) -> String {
+    let mut desk = order_in(state);
+    let before = desk.history.len();
+    match desk.hear(event) {
+        Err(rejected) => match rejected {
+            Rejected::UnknownAttempt(_) => "no such attempt".to_owned(),
+            Rejected::UnknownRefund(_) => "no such refund".to_owned(),
+            Rejected::AmountDiffers { .. } => "amount differs".to_owned(),
+            Rejected::OrderFinal(_) => "order final".to_owned(),
+            Rejected::AlreadyPaid => "already paid".to_owned(),
+            Rejected::NotPaid(_) => "not paid".to_owned(),
+            Rejected::RefundExceeds { .. } => "refund exceeds".to_owned(),
+            Rejected::RefundOfNothing => "refund of nothing".to_owned(),
+            Rejected::RefundNoReused { .. } => "refund number used".to_owned(),
+            Rejected::TooManyRefunds => "too many refunds".to_owned(),
+        },
+        Ok(()) => {
+            let facts = desk.history.get(before).cloned().unwrap_or_default();
+            let names =
+                facts.iter().map(|f| serde_json::to_value(f).unwrap()["fact"].as_str().unwrap().to_owned());
+            names.collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+#[test]
+fn every_pair_of_state_and_event_leads_where_the_table_says() {
+    use OrderState as S;
+    let expected: &[(OrderState, [&str; 11])] = &[
+        (
+            S::Pending,
+            [
+                "",
+                "certified attempt_planned exposed state_changed",
+                "exposed state_changed",
+                "captured kept state_changed",
+                "",
+                "",
+                "wished certified",
+                "wished certified state_changed",
+                "not paid",
+                "no such refund",
+                "",
+            ],
+        ),
+        (
+            S::Processing,
+            [
+                "",
+                "",
+                "",
+                "captured kept state_changed",
+                "",
+                "",
+                "wished close_asked",
+                "wished close_asked",
+                "not paid",
+                "no such refund",
+                "",
+            ],
+        ),
+        (
+            S::Success,
+            ["", "", "", "", "", "", "order final", "already paid", "refund_booked", "no such refund", ""],
+        ),
+        (
+            S::Failed,
+            [
+                "",
+                "",
+                "",
+                "captured refund_booked state_changed",
+                "",
+                "",
+                "order final",
+                "",
+                "not paid",
+                "no such refund",
+                "",
+            ],
+        ),
+        (
+            S::Suspicious,
+            ["", "", "", "disputed", "", "", "order final", "order final", "not paid", "refund_accepted", ""],
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (state, row) in expected {
+        for (event, wanted) in events().iter().zip(row) {
+            let got = outcome(*state, event);
+            if got != *wanted {
+                wrong.push(format!(
+                    "{} x {}: expected {wanted:?}, got {got:?}",
+                    state.as_str(),
+                    event.label()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

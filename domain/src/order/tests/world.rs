@@ -1,0 +1,323 @@
+//! A hostile world: channels that are silent, late, repeat themselves and take money when they please.
+//!
+//! The world knows the truth about every attempt; the order knows what it is told, in any order and any number of
+//! times. When everything owed has been answered, what the channels hold must be what the order says.
+
+use proptest::{prelude::*, test_runner::Config};
+
+use super::*;
+use crate::{
+    channel::{RefundAnswer, RefundFound, RefundProgress},
+    order::Certificate,
+};
+
+/// The truth at the channel about one attempt.
+#[derive(Debug, Clone, Default)]
+struct Truth {
+    created: bool,
+    closed: bool,
+    taken: i64,
+}
+
+struct World {
+    desk: Desk,
+    truth: Vec<Truth>,
+    given_back: Vec<(crate::RefundNo, i64)>,
+    wrong_amounts: bool,
+}
+
+impl World {
+    fn new(wrong_amounts: bool) -> World {
+        World { desk: Desk::new(), truth: Vec::new(), given_back: Vec::new(), wrong_amounts }
+    }
+
+    fn truth(&mut self, n: AttemptNo) -> &mut Truth {
+        let index = usize::from(n.get()) - 1;
+        if self.truth.len() <= index {
+            self.truth.resize(index + 1, Truth::default());
+        }
+        &mut self.truth[index]
+    }
+
+    fn kind(&self, n: AttemptNo) -> ChannelKind {
+        self.desk.order.attempt(n).unwrap().kind
+    }
+
+    /// What an honest answer about this attempt says; `None` while it is open.
+    fn word(&mut self, n: AttemptNo) -> Option<Found> {
+        let truth = self.truth(n).clone();
+        if truth.taken > 0 {
+            let capture =
+                Capture { amount: fen(truth.taken), trade_no: format!("T{n}"), at: at(self.desk.secs) };
+            return Some(Found::Captured(capture));
+        }
+        truth.closed.then_some(Found::Closed)
+    }
+
+    fn tell(&mut self, event: &Event) {
+        // A refusal is an answer too; it must change nothing.
+        let before = self.desk.order.clone();
+        if self.desk.hear(event).is_err() {
+            assert_eq!(self.desk.order, before);
+        }
+    }
+
+    /// Something happens: `dice` decides what, and how badly it is told.
+    fn step(&mut self, dice: (u8, u8, u8)) {
+        let (what, which, how) = dice;
+        let owed = self.desk.owed();
+        match what % 12 {
+            0..=4 if !owed.is_empty() => {
+                let item = owed[usize::from(which) % owed.len()].clone();
+                self.carry_out(&item, how, false);
+            }
+            5..=7 => self.payer_pays(which, how),
+            8 => {
+                let attempts = self.desk.order.attempts.len();
+                if attempts > 0 {
+                    let n = no(u8::try_from(usize::from(which) % attempts + 1).unwrap());
+                    if let Some(word) = self.word(n) {
+                        self.tell(&found(n.get(), word));
+                    }
+                }
+            }
+            9 | 10 => self.wish(which),
+            _ => {
+                self.desk.wait(u64::from(how % 5) * u64::from(which % 12));
+                self.tell(&Event::Tick);
+            }
+        }
+    }
+
+    /// A payer acts on any credential that has left the process, also on old ones, as long as the channel lets them.
+    fn payer_pays(&mut self, which: u8, how: u8) {
+        let shown: Vec<AttemptNo> = self
+            .desk
+            .order
+            .attempts
+            .iter()
+            .filter(|a| a.is_exposed() && a.kind == ChannelKind::Credential)
+            .map(|a| a.no)
+            .collect();
+        if shown.is_empty() {
+            return;
+        }
+        let n = shown[usize::from(which) % shown.len()];
+        let amount = if self.wrong_amounts && how.is_multiple_of(16) { AMOUNT + 1 } else { AMOUNT };
+        // Once in a while a channel takes money after it said "closed".
+        let lets = |t: &Truth| t.created && t.taken == 0 && (!t.closed || how % 4 == 1);
+        let truth = self.truth(n);
+        if lets(truth) {
+            truth.taken = amount;
+        }
+    }
+
+    fn wish(&mut self, which: u8) {
+        match which % 4 {
+            0 if which.is_multiple_of(3) => self.tell(&Event::CancelAsked),
+            0..=2 => self.tell(&Event::SwitchAsked { to: None, consent: which % 8 < 4 }),
+            _ => self.tell(&Event::RefundAsked {
+                backend_no: format!("R{}", which % 3),
+                amount: fen(i64::from(which) + 1),
+                reason: String::new(),
+            }),
+        }
+    }
+
+    /// Carries an owed item out; dishonest silence only while `honest` is false.
+    fn carry_out(&mut self, item: &Owed, how: u8, honest: bool) {
+        let silent = !honest && how.is_multiple_of(3);
+        match item {
+            Owed::Route => {
+                let pick = match how % 16 {
+                    _ if honest => Choice::Exhausted { reason: "the day is over".to_owned() },
+                    0..=2 => choose("card", ChannelKind::Direct),
+                    3..=8 => choose("alipay", ChannelKind::Credential),
+                    9..=14 => choose("wechat", ChannelKind::Credential),
+                    _ => Choice::Exhausted { reason: "none left".to_owned() },
+                };
+                self.tell(&Event::Routed(pick));
+            }
+            Owed::Hedge(n) => {
+                let to = if how.is_multiple_of(2) {
+                    choose("card", ChannelKind::Direct)
+                } else {
+                    choose("alipay", ChannelKind::Credential)
+                };
+                if !honest {
+                    self.tell(&Event::HedgeDue { no: *n, choice: to });
+                }
+            }
+            Owed::Prepay(n) => self.prepay(*n, how, silent),
+            Owed::Poll(n) => {
+                if let (false, Some(word)) = (silent, self.word(*n)) {
+                    self.tell(&found(n.get(), word));
+                }
+            }
+            Owed::Close(n) => {
+                // A close that is not answered may have been carried out all the same.
+                let truth = self.truth(*n);
+                if truth.taken == 0 && (!silent || how.is_multiple_of(2)) {
+                    truth.closed = true;
+                }
+                match self.word(*n) {
+                    Some(word) if !silent => self.tell(&found(n.get(), word)),
+                    Some(_) | None => self.tell(&Event::CloseUnanswered { no: *n }),
+                }
+            }
+            Owed::Tidy(n) => {
+                if silent {
+                    return;
+                }
+                let truth = self.truth(*n);
+                if truth.taken == 0 {
+                    truth.closed = true;
+                    self.tell(&Event::TidyDone { no: *n });
+                } else if let Some(word) = self.word(*n) {
+                    self.tell(&found(n.get(), word));
+                }
+            }
+            Owed::Refund(refund_no) => self.refund(refund_no, how, silent),
+            Owed::Wake(when) => {
+                if *when > at(self.desk.secs) && honest {
+                    self.desk.secs += i64::try_from(when.since(at(self.desk.secs)).as_secs()).unwrap() + 1;
+                }
+                self.tell(&Event::Tick);
+            }
+        }
+    }
+
+    fn prepay(&mut self, n: AttemptNo, how: u8, silent: bool) {
+        let direct = self.kind(n) == ChannelKind::Direct;
+        let truth = self.truth(n);
+        // A silent call may have been carried out, or not.
+        if !truth.closed && (!silent || how.is_multiple_of(2)) {
+            truth.created = true;
+            if direct {
+                truth.taken = AMOUNT;
+            }
+        }
+        let answer = match (silent, direct) {
+            (true, _) => Answer::Silent("no answer".to_owned()),
+            (false, true) => match self.word(n) {
+                Some(word) => Answer::Settled(word),
+                None => Answer::Accepted(None),
+            },
+            (false, false) if self.truth(n).closed => Answer::Silent("closed meanwhile".to_owned()),
+            (false, false) => Answer::Accepted(Some(credential())),
+        };
+        self.tell(&Event::Prepaid { no: n, answer, only_call: true });
+    }
+
+    fn refund(&mut self, refund_no: &crate::RefundNo, how: u8, silent: bool) {
+        let refund = self.desk.order.refund(refund_no).unwrap().clone();
+        let known = self.given_back.iter().any(|(no, _)| no == refund_no);
+        if !known && (!silent || how.is_multiple_of(2)) {
+            self.given_back.push((refund_no.clone(), refund.amount.fen()));
+        }
+        let answer = if silent {
+            RefundAnswer::Silent("no answer".to_owned())
+        } else if how % 5 == 4 {
+            RefundAnswer::Accepted(RefundProgress::Processing)
+        } else {
+            let at = at(self.desk.secs);
+            RefundAnswer::Settled(RefundFound::Succeeded {
+                channel_refund_id: "X".to_owned(),
+                amount: refund.amount,
+                at,
+            })
+        };
+        self.tell(&Event::RefundAnswered { refund_no: refund_no.clone(), answer });
+    }
+
+    /// The weather clears: everything owed is answered, and what happened unseen comes to light by a bill.
+    fn clear_up(&mut self) {
+        for _ in 0..200 {
+            for n in 1..=u8::try_from(self.truth.len()).unwrap() {
+                if self.truth(no(n)).taken > 0 {
+                    let word = self.word(no(n)).unwrap();
+                    self.tell(&found(n, word));
+                }
+            }
+            let owed = self.desk.owed();
+            if owed.is_empty() {
+                return;
+            }
+            for item in owed {
+                if self.desk.owed().contains(&item) {
+                    self.carry_out(&item, 1, true);
+                }
+            }
+        }
+        panic!("still owed: {:?}\n{:#?}", self.desk.owed(), self.desk.order);
+    }
+
+    fn judge(&self) {
+        let order = &self.desk.order;
+        let taken: i64 = self.truth.iter().map(|t| t.taken).sum();
+        let back: i64 = self.given_back.iter().map(|(_, fen)| fen).sum();
+        let asked: i64 =
+            order.refunds.iter().filter(|r| r.backend_no.is_some()).map(|r| r.amount.fen()).sum();
+        match order.state {
+            OrderState::Success => assert_eq!(taken - back, AMOUNT - asked, "one net capture: {order:#?}"),
+            OrderState::Failed => assert_eq!(taken - back, 0, "nothing is kept: {order:#?}"),
+            other => panic!("{}: {order:#?}", other.as_str()),
+        }
+        assert_eq!(order.net_captured().fen(), taken - back, "the order says what the channels hold");
+        for attempt in &order.attempts {
+            let captured = matches!(attempt.certificate, Some(Certificate::Captured));
+            assert!(
+                attempt.certificate.is_some()
+                    && captured == (self.truth[usize::from(attempt.no.get()) - 1].taken > 0)
+            );
+        }
+    }
+}
+
+fn live_through(dice: Vec<(u8, u8, u8)>, wrong_amounts: bool) -> World {
+    let mut world = World::new(wrong_amounts);
+    for throw in dice {
+        world.step(throw);
+    }
+    world.clear_up();
+    world.judge();
+    world
+}
+
+#[test]
+fn the_world_is_hostile_enough_to_mean_something() {
+    let mut state: u64 = 20_261_123;
+    let mut byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u8::try_from(state >> 56).unwrap()
+    };
+    let (mut twice, mut failed, mut succeeded, mut late) = (0, 0, 0, 0);
+    for _ in 0..3_000 {
+        let world = live_through((0..60).map(|_| (byte(), byte(), byte())).collect(), false);
+        let taken: i64 = world.truth.iter().map(|t| t.taken).sum();
+        twice += i32::from(taken > AMOUNT);
+        failed += i32::from(world.desk.order.state == OrderState::Failed);
+        succeeded += i32::from(world.desk.order.state == OrderState::Success);
+        late += i32::from(world.desk.order.state == OrderState::Failed && taken > 0);
+    }
+    for (what, n) in [("charged twice", twice), ("failed", failed), ("succeeded", succeeded), ("late", late)]
+    {
+        assert!(n >= 30, "{what}: only {n} of 3000");
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 2000, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn whatever_happens_in_whatever_order_one_net_capture_or_none_remains(
+        dice in prop::collection::vec(any::<(u8, u8, u8)>(), 0..60)
+    ) {
+        let _judged = live_through(dice, false);
+    }
+
+    #[test]
+    fn wrong_amounts_are_never_kept(dice in prop::collection::vec(any::<(u8, u8, u8)>(), 0..60)) {
+        let _judged = live_through(dice, true);
+    }
+}
