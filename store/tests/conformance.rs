@@ -1,0 +1,285 @@
+//! What every store promises. A new body gets a line in `each_store` and nothing else.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::{path::Path, sync::Arc};
+
+use domain::{
+    ChannelId, ChannelKind, MerchantId, Money, OrderId, Scene, Timestamp,
+    order::{Event, Order, OrderRequest, Payer, Rules, accept, decide},
+    routing::Choice,
+};
+use store::{
+    AppendError, Cause, Entry, NotificationFilter, NotificationRow, OrderCommit, OrderFilter, OutboxNew,
+    SqliteOptions, SqliteStore, Store, SwitchRow, TuningChange, WebhookTry,
+};
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(1_767_225_600 + secs)
+}
+
+fn id(n: u128) -> OrderId {
+    OrderId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + n)
+}
+
+fn request(order_no: &str, fen: i64) -> Arc<OrderRequest> {
+    Arc::new(OrderRequest {
+        order_no: order_no.to_owned(),
+        merchant_id: MerchantId::new("canteen-3").unwrap(),
+        amount: Money::from_fen(fen).unwrap(),
+        description: "牛肉面".to_owned(),
+        payer: Payer {
+            id: "stu-1".to_owned(),
+            account_type: "student".to_owned(),
+            openid: None,
+            client_ip: None,
+        },
+        scene: Scene::Native,
+        channels: Vec::new(),
+        consents: Vec::new(),
+        notify_url: Some("http://127.0.0.1:1/paid".to_owned()),
+        expires_at: at(900),
+    })
+}
+
+fn commit(
+    order: &Arc<Order>,
+    facts: Vec<domain::order::Fact>,
+    hash: Option<&str>,
+    outbox: Vec<OutboxNew>,
+) -> Entry {
+    Entry::Order(Box::new(OrderCommit {
+        cause: Cause::new("test", "test", "ref"),
+        at: at(0),
+        body_hash: hash.map(str::to_owned),
+        facts,
+        before_version: order.version - 1,
+        next: order.clone(),
+        outbox,
+    }))
+}
+
+fn new_order(n: u128, order_no: &str) -> (Arc<Order>, Entry) {
+    let decision = accept(id(n), request(order_no, 1850), at(0));
+    let order = Arc::new(decision.next);
+    let entry = commit(&order, decision.facts, Some("hash"), Vec::new());
+    (order, entry)
+}
+
+fn route(order: &Order) -> (Arc<Order>, Entry) {
+    let choice = Choice::Use {
+        channel: ChannelId::new("wechat").unwrap(),
+        kind: ChannelKind::Credential,
+        reason: "a test".to_owned(),
+        hedge_at_once: false,
+    };
+    let decision = decide(order, &Event::Routed(choice), at(1), &Rules::default()).unwrap();
+    let next = Arc::new(decision.next);
+    let entry = commit(&next, decision.facts, None, Vec::new());
+    (next, entry)
+}
+
+async fn open(path: &Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(path, &SqliteOptions::default()).await.unwrap())
+}
+
+/// Runs a promise on every store there is; `again` opens the same data anew, as after a crash.
+async fn each_store<F, Fut>(promise: F)
+where
+    F: Fn(Arc<dyn Store>, std::path::PathBuf) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rushpay.db");
+    promise(open(&path).await, path.clone()).await;
+}
+
+#[tokio::test]
+async fn what_was_confirmed_is_there_after_a_reopening_and_folds_to_the_same_order() {
+    each_store(async |store, path| {
+        let (order, first) = new_order(1, "A1");
+        let (routed, second) = route(&order);
+        for entry in [first, second] {
+            assert!(store.append(vec![entry]).await.pop().unwrap().is_ok());
+        }
+        drop(store);
+        let store = open(&path).await;
+        assert_eq!(store.order_load(id(1)).await.unwrap().as_ref(), Some(&*routed));
+        assert_eq!(store.order_history(id(1)).await.unwrap().len(), 2);
+        assert_eq!(store.orders_open(None, 10).await.unwrap(), [id(1)]);
+        assert_eq!(store.order_find("canteen-3", "A1").await.unwrap(), Some((id(1), "hash".to_owned())));
+        assert_eq!(store.order_load(id(2)).await.unwrap(), None);
+        store.ping().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_writer_is_fenced_out_and_changes_nothing() {
+    each_store(async |store, _| {
+        let (order, first) = new_order(1, "A1");
+        let (_, second) = route(&order);
+        let (_, rival) = route(&order);
+        store.append(vec![first, second]).await.into_iter().for_each(|r| assert!(r.is_ok()));
+        let fenced = store.append(vec![rival]).await.pop().unwrap();
+        assert!(matches!(fenced, Err(AppendError::Fenced { present_version: 2 })), "{fenced:?}");
+        assert_eq!(store.order_history(id(1)).await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_a_batch_a_conflict_and_a_poisoned_row_fail_alone() {
+    each_store(async |store, _| {
+        let (_, one) = new_order(1, "A1");
+        let (_, same_number) = new_order(2, "A1");
+        let (_, three) = new_order(3, "A3");
+        let (order, _) = new_order(4, "A4");
+        // Version 1 must follow version 0: this one claims to follow version 6.
+        let poisoned = commit(&Arc::new(Order { version: 7, ..(*order).clone() }), Vec::new(), None, Vec::new());
+        let (_, five) = new_order(5, "A5");
+        let results = store.append(vec![one, same_number, three, poisoned, five]).await;
+        let good: Vec<bool> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(good, [true, false, true, false, true], "{results:?}");
+        assert!(
+            matches!(&results[1], Err(AppendError::Duplicate { existing, body_hash }) if *existing == id(1) && body_hash == "hash"),
+            "{results:?}"
+        );
+        let mut kept = store.orders_open(None, 10).await.unwrap();
+        kept.sort();
+        assert_eq!(kept, [id(1), id(3), id(5)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn webhooks_are_due_until_delivered_and_events_come_in_order() {
+    each_store(async |store, _| {
+        let outbox = |n: u32| OutboxNew {
+            id: format!("w{n}"),
+            kind: "order.succeeded".to_owned(),
+            payload: format!("{{\"n\":{n}}}"),
+            url: Some("http://127.0.0.1:1/paid".to_owned()),
+        };
+        for n in 1..=3_u32 {
+            let decision = accept(id(u128::from(n)), request(&format!("A{n}"), 1850), at(0));
+            let order = Arc::new(decision.next);
+            let entry = commit(&order, decision.facts, Some("hash"), vec![outbox(n)]);
+            assert!(store.append(vec![entry]).await.pop().unwrap().is_ok());
+        }
+        let due = store.webhooks_due(at(1), 10).await.unwrap();
+        assert_eq!(due.iter().map(|w| w.id.as_str()).collect::<Vec<_>>(), ["w1", "w2", "w3"]);
+        let tried = |id: &str, delivered: bool, next_at: Option<Timestamp>| {
+            Entry::WebhookTry(WebhookTry {
+                webhook_id: id.to_owned(),
+                at: at(1),
+                status: Some(if delivered { 200 } else { 500 }),
+                error: None,
+                took_ms: 3,
+                delivered,
+                next_at,
+            })
+        };
+        let tries = vec![tried("w1", true, None), tried("w2", false, Some(at(6)))];
+        assert!(store.append(tries).await.iter().all(Result::is_ok));
+        let due = store.webhooks_due(at(5), 10).await.unwrap();
+        assert_eq!(due.iter().map(|w| w.id.as_str()).collect::<Vec<_>>(), ["w3"]);
+        let due = store.webhooks_due(at(6), 10).await.unwrap();
+        let second = due.iter().find(|w| w.id == "w2").unwrap();
+        assert_eq!(second.tries, 1);
+        let events = store.events_after(0, 2).await.unwrap();
+        assert_eq!(events.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["w1", "w2"]);
+        let rest = store.events_after(events[1].cursor, 10).await.unwrap();
+        assert_eq!(rest.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["w3"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn operators_find_calls_switches_and_thresholds_again() {
+    each_store(async |store, _| {
+        let call = NotificationRow {
+            id: "n1".to_owned(),
+            channel: "wechat".to_owned(),
+            received_at: at(2),
+            remote: "127.0.0.1:5".to_owned(),
+            target: "/notify/wechat".to_owned(),
+            headers: vec![("A".to_owned(), "b".to_owned())],
+            body: vec![0, 159, 146, 150],
+            verdict: "taken".to_owned(),
+            reason: String::new(),
+            channel_order_no: Some(format!("{}01", id(1))),
+            answer_status: 200,
+            answer_body: "{}".to_owned(),
+            took_us: 120,
+        };
+        let switch = SwitchRow {
+            at: at(3),
+            channel: "wechat".to_owned(),
+            from_state: "healthy".to_owned(),
+            to_state: "slow".to_owned(),
+            from_channel: "wechat".to_owned(),
+            to_channel: "campus_card".to_owned(),
+            reason: "p90 1,240 ms > 800 ms".to_owned(),
+        };
+        let tuning = |value: &str| {
+            Entry::Tuning(TuningChange {
+                key: "hedge_after_ms".to_owned(),
+                value: value.to_owned(),
+                at: at(4),
+                by: "an operator".to_owned(),
+            })
+        };
+        let entries = vec![
+            Entry::Notification(call.clone()),
+            Entry::Switch(switch.clone()),
+            tuning("600"),
+            tuning("700"),
+        ];
+        assert!(store.append(entries).await.iter().all(Result::is_ok));
+        let filter = NotificationFilter { order: Some(id(1)), limit: 10, ..NotificationFilter::default() };
+        assert_eq!(store.notifications_list(&filter).await.unwrap(), [call]);
+        let filter = NotificationFilter { order: Some(id(2)), limit: 10, ..NotificationFilter::default() };
+        assert_eq!(store.notifications_list(&filter).await.unwrap(), []);
+        assert_eq!(store.switches_list(10).await.unwrap(), [switch]);
+        let kept = store.tuning_all().await.unwrap();
+        assert_eq!(
+            kept.iter().map(|t| (t.key.as_str(), t.value.as_str())).collect::<Vec<_>>(),
+            [("hedge_after_ms", "700")]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_audit_reads_every_order_page_by_page_and_a_fresh_store_is_clean() {
+    each_store(async |store, _| {
+        let entries = (1..=25).map(|n| new_order(n, &format!("A{n}")).1).collect();
+        assert!(store.append(entries).await.iter().all(Result::is_ok));
+        let mut auditor = domain::audit::Auditor::new();
+        let mut after = None;
+        loop {
+            let page = store.audit_orders(after, 10).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.id.parse().unwrap());
+            page.iter().for_each(|order| auditor.order(order));
+        }
+        let report = auditor.finish();
+        assert!(report.clean && report.orders == 25, "{report:?}");
+        let some = OrderFilter { limit: 7, ..OrderFilter::default() };
+        assert_eq!(store.orders_list(&some).await.unwrap().len(), 7);
+        assert_eq!(store.orders_count().await.unwrap(), [("pending".to_owned(), 25)]);
+        assert_eq!(store.books_totals().await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_is_opened_by_one_and_a_broken_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broken.db");
+    std::fs::write(&path, "this is no database, and it must stay as it is").unwrap();
+    let error = SqliteStore::open(&path, &SqliteOptions::default()).await.err().map(|e| e.to_string());
+    assert!(error.as_ref().is_some_and(|e| e.contains("broken.db")), "{error:?}");
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("this is no database"));
+}
