@@ -1,5 +1,7 @@
 //! Log lines on standard error: for people or for machines.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
@@ -12,6 +14,7 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.level)
         .map_err(|e| crate::config::BadConfig(vec![format!("log.level: {e}")]))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     match log.format {
         LogFormat::Text => builder.compact().init(),
         LogFormat::Json => builder.json().init(),

@@ -36,7 +36,12 @@ async fn an_order_is_accepted_paid_refunded_and_every_fen_explained() {
     assert_eq!(house.pay(&shown).await.1["reason"], "already_paid");
 
     for _ in 0..2 {
-        assert_eq!(house.post(&format!("/v1/orders/{id}/refunds"), &refund).await.0, 200);
+        let (status, booked) = house.post(&format!("/v1/orders/{id}/refunds"), &refund).await;
+        assert_eq!(status, 200);
+        assert_eq!(
+            booked["refunds"][0]["refund_no"], "R1",
+            "the answer shows what was just booked: {booked:#}"
+        );
     }
     let back = house.until(&id, |o| o["net_captured_fen"] == 1000).await;
     assert_eq!(back["refunds"].as_array().unwrap().len(), 1, "{back:#}");

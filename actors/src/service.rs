@@ -169,6 +169,21 @@ impl Service {
         Ok(Some(OrderBody { version: order.version, json }))
     }
 
+    /// The order as it was at `version` or later, for a caller who knows that this much is durable.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn order_since(&self, id: OrderId, version: u64) -> Result<Option<OrderBody>, store::Error> {
+        // Views reach the cache a moment after their commit; whoever knows of the commit must not wait for that.
+        if let Some((cached, json)) = self.house.cache.order_status_get(id).await
+            && cached >= version
+        {
+            return Ok(Some(OrderBody { version: cached, json }));
+        }
+        let order = self.house.store.order_load(id).await?;
+        Ok(order.map(|order| OrderBody { version: order.version, json: OrderView::json(&order).into() }))
+    }
+
     /// Waits until the order's version differs from `version`, at most `wait`; returns what it is then.
     ///
     /// # Errors

@@ -31,13 +31,11 @@ pub(super) async fn run(args: Explain) -> anyhow::Result<bool> {
     );
     for event in store.order_history(id).await? {
         let cause = &event.cause;
-        let _infallible = writeln!(
-            out,
-            "{:>3}  {}  {} ({} {})",
-            event.version, event.at, cause.event, cause.source, cause.reference
-        );
+        let source = format!("{} {}", cause.source, cause.reference);
+        let source = source.trim();
+        let _infallible = writeln!(out, "{:>3}  {}  {} ({source})", event.version, event.at, cause.event);
         for fact in &event.facts {
-            let _infallible = writeln!(out, "       {}", serde_json::to_string(fact)?);
+            let _infallible = writeln!(out, "       {}", fact_in_words(&serde_json::to_value(fact)?));
         }
     }
     out.push('\n');
@@ -65,4 +63,22 @@ pub(super) async fn run(args: Explain) -> anyhow::Result<bool> {
     }
     say(&out)?;
     Ok(true)
+}
+
+/// A fact as `name key=value …`; times as times.
+fn fact_in_words(fact: &serde_json::Value) -> String {
+    let name = fact.get("fact").and_then(|v| v.as_str()).unwrap_or("fact");
+    let mut out = name.to_owned();
+    let fields = fact.as_object().into_iter().flatten().filter(|(key, _)| key.as_str() != "fact");
+    for (key, value) in fields {
+        let shown = match (key.as_str(), value) {
+            ("at" | "expires_at", serde_json::Value::Number(n)) => {
+                n.as_i64().map_or_else(|| n.to_string(), |us| domain::Timestamp::from_micros(us).to_string())
+            }
+            (_, serde_json::Value::String(text)) => text.clone(),
+            (_, other) => other.to_string(),
+        };
+        let _infallible = write!(out, " {key}={shown}");
+    }
+    out
 }

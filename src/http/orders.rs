@@ -195,8 +195,8 @@ async fn tell(door: &Door, id: &str, req: &HttpRequest, event: Event) -> Answer 
     let (id, _) = find(door, id).await?;
     let remote = req.peer_addr().map(|a| a.to_string()).unwrap_or_default();
     let cause = Cause::new(event.label(), "api", &remote);
-    door.service.hear(id, event, cause).await.map_err(|e| unheard(&e))?;
-    let body = door.service.order(id).await.map_err(|e| Problem::store(&e))?;
+    let heard = door.service.hear(id, event, cause).await.map_err(|e| unheard(&e))?;
+    let body = door.service.order_since(id, heard.version).await.map_err(|e| Problem::store(&e))?;
     body.map(|body| shown(200, &body)).ok_or_else(|| unheard(&HearError::NotFound))
 }
 

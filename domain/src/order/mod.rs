@@ -13,7 +13,7 @@ pub mod fact;
 pub mod refund;
 pub mod resume;
 #[cfg(test)]
-mod tests;
+mod proofs;
 pub mod truth;
 
 use std::sync::Arc;
