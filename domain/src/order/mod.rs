@@ -10,10 +10,10 @@ pub mod attempt;
 pub mod decide;
 pub mod event;
 pub mod fact;
-pub mod refund;
-pub mod resume;
 #[cfg(test)]
 mod proofs;
+pub mod refund;
+pub mod resume;
 pub mod truth;
 
 use std::sync::Arc;
