@@ -1,12 +1,18 @@
 //! Group commit: everything that waits goes into one transaction, and replies come after the commit.
 //!
 //! An idle journal commits at once; what queues up during a commit goes into the next one, so a busy
-//! journal commits ever larger groups at the same cost. A conflict fails alone; the store sees to that.
+//! journal commits ever larger groups at the same cost. What is in no hurry (log rows of notifications and of
+//! webhook tries) starts no commit of its own for a moment, and mostly rides along with an order's. A conflict fails alone; the store sees to that.
 //! If the journal dies, its senders see [`JournalError::Unknown`] and read the row: it may or may not be there.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use actix::{Actor, ActorFutureExt, Context, ContextFutureSpawner, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext as _, Context, ContextFutureSpawner, Handler, Message, WrapFuture,
+};
 use store::{AppendError, Appended, Entry, Store};
 use tokio::sync::oneshot;
 use tracing::error;
@@ -15,6 +21,8 @@ use crate::{handle::Handle, metric_definitions as metric, stats::Stats};
 
 /// How many entries one transaction holds at most: more would make the first of them wait for the last.
 const GROUP_MAX: usize = 512;
+/// How long an entry without haste waits for a commit that starts anyway.
+const LEISURE: Duration = Duration::from_millis(20);
 /// Entries that may wait in the mailbox; the intake bound is far below it.
 const MAILBOX: usize = 65_536;
 
@@ -38,6 +46,7 @@ pub enum JournalError {
 pub(crate) struct Append {
     entry: Entry,
     reply: oneshot::Sender<Result<Appended, AppendError>>,
+    urgent: bool,
 }
 
 /// The journal: the only writer of the store.
@@ -45,21 +54,37 @@ pub(crate) struct Journal {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
     waiting: Vec<Append>,
+    urgent: bool,
+    timer: bool,
     committing: bool,
 }
 
 impl Journal {
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>) -> Journal {
-        Journal { store, stats, waiting: Vec::new(), committing: false }
+        Journal { store, stats, waiting: Vec::new(), urgent: false, timer: false, committing: false }
+    }
+
+    /// Commits what waits, or lets entries without haste wait for company.
+    fn consider(&mut self, ctx: &mut Context<Self>) {
+        if self.committing || self.waiting.is_empty() {
+            return;
+        }
+        if self.urgent {
+            self.commit_next(ctx);
+        } else if !self.timer {
+            self.timer = true;
+            ctx.run_later(LEISURE, |journal, ctx| {
+                journal.timer = false;
+                journal.urgent = true;
+                journal.consider(ctx);
+            });
+        }
     }
 
     fn commit_next(&mut self, ctx: &mut Context<Self>) {
-        if self.waiting.is_empty() {
-            self.committing = false;
-            return;
-        }
         self.committing = true;
         let rest = self.waiting.split_off(self.waiting.len().min(GROUP_MAX));
+        self.urgent = rest.iter().any(|a| a.urgent);
         let group = std::mem::replace(&mut self.waiting, rest);
         let (entries, replies): (Vec<Entry>, Vec<_>) = group.into_iter().map(|a| (a.entry, a.reply)).unzip();
         let (store, stats) = (self.store.clone(), self.stats.clone());
@@ -77,7 +102,10 @@ impl Journal {
             }
         }
         .into_actor(self)
-        .map(|(), journal, ctx| journal.commit_next(ctx))
+        .map(|(), journal, ctx| {
+            journal.committing = false;
+            journal.consider(ctx);
+        })
         .spawn(ctx);
     }
 }
@@ -94,10 +122,9 @@ impl Handler<Append> for Journal {
     type Result = ();
 
     fn handle(&mut self, append: Append, ctx: &mut Self::Context) {
+        self.urgent |= append.urgent;
         self.waiting.push(append);
-        if !self.committing {
-            self.commit_next(ctx);
-        }
+        self.consider(ctx);
     }
 }
 
@@ -110,8 +137,9 @@ impl Handler<Flush> for Journal {
     type Result = ();
 
     fn handle(&mut self, flush: Flush, ctx: &mut Self::Context) {
+        self.urgent = true;
+        self.consider(ctx);
         if self.committing {
-            use actix::AsyncContext as _;
             ctx.run_later(std::time::Duration::from_millis(5), |_, ctx| ctx.notify(flush));
         } else {
             let _stopper_gave_up = flush.0.send(());
@@ -129,7 +157,23 @@ impl JournalHandle {
     /// # Errors
     /// [`JournalError`], by what is known of the entry.
     pub(crate) async fn append(&self, entry: Entry) -> Result<Appended, JournalError> {
-        self.queue(entry)?.await.map_err(|_| JournalError::Unknown)?.map_err(JournalError::Refused)
+        self.queue(entry, true)?.await.map_err(|_| JournalError::Unknown)?.map_err(JournalError::Refused)
+    }
+
+    /// As [`append`](Self::append), for what may take [`LEISURE`] longer.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub(crate) async fn append_at_leisure(&self, entry: Entry) -> Result<Appended, JournalError> {
+        self.queue(entry, false)?.await.map_err(|_| JournalError::Unknown)?.map_err(JournalError::Refused)
+    }
+
+    /// Hands over a log row that nobody waits for.
+    ///
+    /// # Errors
+    /// [`JournalError::Closed`]: it was not taken.
+    pub(crate) fn queue_at_leisure(&self, entry: Entry) -> Result<(), JournalError> {
+        self.queue(entry, false).map(drop)
     }
 
     /// Waits until everything handed over before is committed.
@@ -141,12 +185,13 @@ impl JournalHandle {
     }
 
     /// Hands an entry over and returns where its outcome will be; order of hand-over is order of commit.
-    pub(crate) fn queue(
+    fn queue(
         &self,
         entry: Entry,
+        urgent: bool,
     ) -> Result<oneshot::Receiver<Result<Appended, AppendError>>, JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.0.tell(Append { entry, reply }).map_err(|why| {
+        self.0.tell(Append { entry, reply, urgent }).map_err(|why| {
             error!(%why, "the journal took no entry");
             JournalError::Closed
         })?;

@@ -132,7 +132,7 @@ impl Service {
             answer_body: String::from_utf8_lossy(&reply.body).into_owned(),
             took_us,
         };
-        if let Err(error) = self.house().journal.queue(Entry::Notification(row)) {
+        if let Err(error) = self.house().journal.queue_at_leisure(Entry::Notification(row)) {
             warn!(%error, "a notification was not kept in the log");
         }
     }

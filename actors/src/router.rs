@@ -202,7 +202,7 @@ impl ChannelRouter {
             to_channel,
             reason: change.reason.clone(),
         });
-        if let Err(error) = self.house.journal.queue(row) {
+        if let Err(error) = self.house.journal.queue_at_leisure(row) {
             warn!(%error, "a channel's change of state was not kept");
         }
     }

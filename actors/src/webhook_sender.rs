@@ -33,6 +33,9 @@ pub struct WebhookOptions {
     pub secret: Arc<[u8]>,
 }
 
+/// How long a look waits for company.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// Rows became due. Sent by orders after a commit.
 #[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]
@@ -61,6 +64,7 @@ pub(crate) struct WebhookSender {
     per_host: HashMap<String, usize>,
     looking: bool,
     look_again: bool,
+    look_planned: bool,
 }
 
 impl WebhookSender {
@@ -79,6 +83,18 @@ impl WebhookSender {
             per_host: HashMap::new(),
             looking: false,
             look_again: false,
+            look_planned: false,
+        }
+    }
+
+    /// Looks in a moment, once for everything that becomes due until then: a look costs as much as a webhook.
+    fn look_soon(&mut self, ctx: &mut Context<Self>) {
+        if !self.look_planned {
+            self.look_planned = true;
+            ctx.run_later(GATHER, |sender, _| {
+                sender.look_planned = false;
+                sender.look();
+            });
         }
     }
 
@@ -161,7 +177,7 @@ impl WebhookSender {
                 delivered,
                 next_at,
             });
-            if let Err(error) = house.journal.append(logged).await {
+            if let Err(error) = house.journal.append_at_leisure(logged).await {
                 warn!(webhook.id = due.id, %error, "a webhook try was not logged; the row stays due");
             }
             if me.tell(Tried { id: due.id, host }).is_err() {
@@ -214,21 +230,21 @@ impl Actor for WebhookSender {
 impl Handler<RowsAreDue> for WebhookSender {
     type Result = ();
 
-    fn handle(&mut self, _: RowsAreDue, _: &mut Self::Context) {
-        self.look();
+    fn handle(&mut self, _: RowsAreDue, ctx: &mut Self::Context) {
+        self.look_soon(ctx);
     }
 }
 
 impl Handler<Looked> for WebhookSender {
     type Result = ();
 
-    fn handle(&mut self, looked: Looked, _: &mut Self::Context) {
+    fn handle(&mut self, looked: Looked, ctx: &mut Self::Context) {
         self.looking = false;
         for due in looked.0 {
             self.send(due);
         }
         if self.look_again && self.in_flight.len() < IN_FLIGHT_MAX / 2 {
-            self.look();
+            self.look_soon(ctx);
         }
     }
 }
@@ -236,7 +252,7 @@ impl Handler<Looked> for WebhookSender {
 impl Handler<Tried> for WebhookSender {
     type Result = ();
 
-    fn handle(&mut self, tried: Tried, _: &mut Self::Context) {
+    fn handle(&mut self, tried: Tried, ctx: &mut Self::Context) {
         self.in_flight.remove(&tried.id);
         if let Some(busy) = self.per_host.get_mut(&tried.host) {
             *busy = busy.saturating_sub(1);
@@ -245,7 +261,7 @@ impl Handler<Tried> for WebhookSender {
             }
         }
         if self.look_again {
-            self.look();
+            self.look_soon(ctx);
         }
     }
 }

@@ -12,6 +12,8 @@ mod refund;
 mod refusal;
 mod request;
 mod respond;
+#[cfg(test)]
+mod tests;
 mod trade;
 
 use std::{path::Path, sync::Arc};
