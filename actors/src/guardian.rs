@@ -55,3 +55,59 @@ impl<A: Actor<Context = Context<A>>> Actor for Guardian<A> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use actix::{Handler, Message};
+
+    use super::*;
+
+    struct Fragile {
+        lives: Arc<AtomicU32>,
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Panic;
+
+    impl Actor for Fragile {
+        type Context = Context<Self>;
+
+        fn started(&mut self, _: &mut Self::Context) {
+            self.lives.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Handler<Panic> for Fragile {
+        type Result = ();
+
+        fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+            panic!("a planted bug");
+        }
+    }
+
+    #[actix::test]
+    async fn an_actor_that_panics_gets_a_new_life_each_time_and_its_friends_are_told() {
+        let (lives, told) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let handle: Handle<Fragile> = Handle::default();
+        let (born, news) = (lives.clone(), told.clone());
+        let make = move || Fragile { lives: born.clone() }.start();
+        Guardian::watch("fragile", handle.clone(), make, move || {
+            news.fetch_add(1, Ordering::SeqCst);
+        });
+        for life in 1..=3_u32 {
+            let until = tokio::time::Instant::now() + Duration::from_secs(10);
+            while lives.load(Ordering::SeqCst) < life || !handle.is_alive() {
+                assert!(tokio::time::Instant::now() < until, "life {life} never began");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            handle.tell(Panic).unwrap();
+        }
+        assert!(told.load(Ordering::SeqCst) >= 2);
+    }
+}

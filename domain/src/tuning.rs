@@ -92,10 +92,8 @@ tunables! {
         close_patience_ms: u64 = 3_000, Range::whole(100, 600_000);
         /// How long after expiry an attempt may be without a certificate before its order is suspicious.
         certify_grace_s: u64 = 60, Range::whole(1, 86_400);
-        /// How often orders that wait for a channel ask again.
+        /// How often at least an order that waits for a channel asks again; soon after its first try it asks more often.
         make_up_every_ms: u64 = 1_000, Range::whole(50, 600_000);
-        /// How many waiting orders are made up, so that a channel that is just back is not run over.
-        make_up_per_s: u64 = 100, Range::whole(1, 100_000);
         /// Webhooks in flight at once.
         webhook_concurrency: u64 = 64, Range::whole(1, 10_000);
         /// A webhook that is not answered in this time is tried again.

@@ -70,8 +70,7 @@ impl Tick {
             text.push_str(&shares(&self.line.routed));
         }
         if let Some(switch) = &self.last_switch {
-            let channel = switch.channel.as_ref().map(|c| format!("{c}: ")).unwrap_or_default();
-            text.push_str(&format!(" · {:.1} s {channel}{} → {}", switch.at_s, switch.from, switch.to));
+            text.push_str(&format!(" · {:.1} s {}", switch.at_s, switch.label()));
         }
         text
     }

@@ -243,7 +243,7 @@ async fn tick(
             let at = Duration::from_secs(u64::from(second) - 1);
             tally.second(at).in_flight = in_flight;
             let line = tally.second(at).clone();
-            Tick::new(second, &tally, line, seen.borrow().switches.last())
+            Tick::new(second, &tally, line, seen.borrow().switches.iter().rev().find(|s| s.moves()))
         };
         observer.tick(&tick);
         if let Some(console) = &mut console {

@@ -82,6 +82,18 @@ pub struct Switch {
     pub channel: Option<String>,
 }
 
+impl Switch {
+    /// True if new orders start elsewhere from here; otherwise a channel that was not in use changed its state.
+    pub(crate) fn moves(&self) -> bool {
+        self.from != self.to
+    }
+
+    /// Where new orders start.
+    pub(crate) fn label(&self) -> String {
+        if self.moves() { format!("{} → {}", self.from, self.to) } else { format!("stays on {}", self.to) }
+    }
+}
+
 /// What has been seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {

@@ -216,7 +216,10 @@ impl OrderActor {
         };
         const SECOND: Duration = Duration::from_secs(1);
         let delay = match owed {
-            Owed::Route => backoff(SECOND / 4, tries, SECOND * 5),
+            Owed::Route => {
+                let every = Duration::from_millis(self.house.tuning.get().make_up_every_ms);
+                backoff(every.min(SECOND / 4), tries, every)
+            }
             Owed::Hedge(_) => backoff(SECOND / 4, tries, SECOND * 4),
             Owed::Prepay(_) => backoff(SECOND / 2, tries, SECOND * 8),
             Owed::Close(_) => backoff(SECOND / 2, tries, SECOND * 30),

@@ -163,12 +163,11 @@ fn latencies(body: &mut String, r: &Report) {
 /// What the router decided.
 fn marks(r: &Report) -> Vec<Mark> {
     let mark = |switch: &Switch| {
-        let channel = switch.channel.as_ref().map(|c| format!("{c}: ")).unwrap_or_default();
-        let label = format!("{channel}{} → {}", switch.from, switch.to);
+        let label = switch.label();
         let reason = format!("{:.2} s, {label}: {}", switch.at_s, switch.reason);
         Mark { class: "mark", at: switch.at_s, label, reason }
     };
-    r.switches.iter().map(mark).collect()
+    r.switches.iter().filter(|s| s.moves()).map(mark).collect()
 }
 
 /// What was done to the channels and to the service.
@@ -255,14 +254,11 @@ fn switches(body: &mut String, r: &Report) {
     }
     body.push_str("<h2>Switches</h2><div class=\"scroll\"><table class=\"text\">");
     for switch in &r.switches {
-        let channel = switch.channel.as_ref().map(|c| format!("{c}: ")).unwrap_or_default();
         let _ = write!(
             body,
-            "<tr><td>{:.2} s</td><td>{}{} → {}</td><td>{}</td></tr>",
+            "<tr><td>{:.2} s</td><td>{}</td><td>{}</td></tr>",
             switch.at_s,
-            escape(&channel),
-            escape(&switch.from),
-            escape(&switch.to),
+            escape(&switch.label()),
             escape(&switch.reason)
         );
     }

@@ -103,11 +103,7 @@ impl Page {
             self.line("channels", &r.channel_share.iter().map(share).collect::<Vec<_>>().join(", "));
         }
         for (at, switch) in r.switches.iter().enumerate() {
-            let channel = switch.channel.as_ref().map(|c| format!("{c}: ")).unwrap_or_default();
-            let text = format!(
-                "{:>7.2} s  {channel}{} → {}: {}",
-                switch.at_s, switch.from, switch.to, switch.reason
-            );
+            let text = format!("{:>7.2} s  {}: {}", switch.at_s, switch.label(), switch.reason);
             self.line(if at == 0 { "switches" } else { "" }, &text);
         }
     }
