@@ -86,6 +86,8 @@ pub(crate) struct Webhooks {
 pub(crate) struct ServiceConfig {
     /// Threads for orders.
     pub order_threads: NonZeroUsize,
+    /// The merchants (stalls) that are served; empty: all.
+    pub merchants: Vec<String>,
     /// How the channels reach us.
     pub notify_base_url: String,
     /// How long a shutdown takes at most.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 #[actix_web::test]
 async fn every_wrong_body_is_refused_with_its_field_and_nothing_is_stored() {
-    let house = House::start("").await;
+    let house = House::start("[service]\nmerchants = [\"canteen-3\"]\n").await;
     let with = |pointer: &str, value: Value| {
         let mut body = order("B1");
         match pointer.strip_prefix("/payer/") {
@@ -25,6 +25,7 @@ async fn every_wrong_body_is_refused_with_its_field_and_nothing_is_stored() {
         ("/order_no", json!("no spaces please")),
         ("/order_no", json!("x".repeat(65))),
         ("/merchant_id", json!("")),
+        ("/merchant_id", json!("canteen-4")),
         ("/amount_fen", json!(0)),
         ("/amount_fen", json!(-1)),
         ("/description", json!("")),

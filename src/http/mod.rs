@@ -27,6 +27,8 @@ pub(crate) struct Door {
     pub service: Service,
     /// The limits at the door.
     pub limits: doors::Limits,
+    /// The merchants that are served; empty: all.
+    pub merchants: Vec<String>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// False while starting and stopping.
@@ -47,6 +49,7 @@ pub(crate) fn start(
     let door = Arc::new(Door {
         service,
         limits: doors::Limits::new(rate, http.admin_token.clone()),
+        merchants: config.service.merchants.clone(),
         metrics,
         ready: std::sync::atomic::AtomicBool::new(true),
     });

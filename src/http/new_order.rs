@@ -87,7 +87,12 @@ impl NewOrder {
     }
 
     /// The request, if every field is good and a configured channel can take it.
-    pub(super) fn judge(self, now: Timestamp, profiles: &[ChannelProfile]) -> Result<OrderRequest, Problem> {
+    pub(super) fn judge(
+        self,
+        now: Timestamp,
+        profiles: &[ChannelProfile],
+        merchants: &[String],
+    ) -> Result<OrderRequest, Problem> {
         let mut faults = Vec::new();
         let mut check = |ok: bool, field: &str, problem: &str| {
             if !ok {
@@ -106,6 +111,8 @@ impl NewOrder {
         if let Err(e) = &merchant_id {
             check(false, "/merchant_id", &e.to_string());
         }
+        let served = merchants.is_empty() || merchants.contains(&self.merchant_id);
+        check(served, "/merchant_id", "there is no such merchant; service.merchants lists them");
         let amount = Money::from_fen(self.amount_fen).ok().filter(|m| m.fen() >= 1);
         check(amount.is_some(), "/amount_fen", "expected 1 fen or more");
         // WeChat takes characters of up to three bytes; a description that only some channels take helps nobody.

@@ -79,7 +79,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 pub(super) async fn create(door: web::Data<Door>, req: HttpRequest, body: web::Bytes) -> Answer {
     let order = NewOrder::read(&body)?;
     let hash = order.hash();
-    let request = order.judge(door.service.now(), &door.service.profiles())?;
+    let request = order.judge(door.service.now(), &door.service.profiles(), &door.merchants)?;
     let accepted = door.service.accept(request, hash).await.map_err(|e| refused(&e))?;
     let wait = prefer_wait(&req);
     if wait.is_zero() {
