@@ -29,6 +29,7 @@ use crate::{
 };
 pub(crate) use commit::{entry, publish};
 use work::Desk;
+pub(crate) use work::route_need;
 
 /// Messages that may wait for one order.
 const MAILBOX: usize = 64;
@@ -123,7 +124,9 @@ impl OrderActor {
         last_used: Option<ChannelId>,
         intake: Option<IntakeSlot>,
     ) -> OrderActor {
-        let (id, desk) = (order.id, Desk::default());
+        let (id, mut desk) = (order.id, Desk::default());
+        // An attempt that was accepted with its order was written down in this life: nobody has called it before.
+        order.attempts.iter().for_each(|attempt| desk.planned(attempt.no));
         OrderActor { id, house, registry, order: Some(order), desk, last_used, intake, retiring: false }
     }
 

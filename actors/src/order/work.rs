@@ -80,6 +80,41 @@ impl Desk {
     }
 }
 
+/// What an order asks of the routing table; `hedge_of` names the silent attempt.
+pub(crate) fn route_need(
+    order: &Order,
+    last_used: Option<domain::ChannelId>,
+    now: domain::Timestamp,
+    hedge_of: Option<AttemptNo>,
+) -> RouteNeed {
+    let recent = |a: &&domain::order::Attempt| {
+        now.since(a.planned_at) < Duration::from_secs(2)
+            && a.certificate
+                .as_ref()
+                .is_some_and(|c| matches!(c, domain::order::Certificate::NeverExposed(NeverExposed::NotSent)))
+    };
+    let want = match &order.wish {
+        domain::order::Wish::Switch { to } => to.clone(),
+        domain::order::Wish::Collect | domain::order::Wish::Cancel => None,
+    };
+    let mut exclude = refused_channels(order);
+    if let (domain::order::Wish::Switch { to: None }, Some(last)) = (&order.wish, order.attempts.last()) {
+        exclude.push(last.channel.clone()); // "another way" is not the same way again
+    }
+    RouteNeed {
+        scene: order.request.scene,
+        amount: order.request.amount,
+        allowed: order.request.channels.clone(),
+        consents: order.all_consents().cloned().collect(),
+        exclude,
+        avoid: order.attempts.iter().filter(recent).map(|a| a.channel.clone()).collect(),
+        want,
+        last_used,
+        direct_ok: order.uncertified().all(domain::order::Attempt::is_calling),
+        hedge_of: hedge_of.and_then(|no| order.attempt(no)).map(|a| a.channel.clone()),
+    }
+}
+
 fn drop_slot(slot: Slot, ctx: &mut Context<OrderActor>, house: &House, id: OrderId) {
     if let Doing::Sleeping(timer) = slot.doing {
         ctx.cancel_future(timer);
@@ -234,33 +269,7 @@ impl OrderActor {
     /// Asks the routing table; `hedge_of` names the silent attempt.
     fn choose(&self, order: &Order, hedge_of: Option<AttemptNo>) -> Choice {
         let now = self.house.clock.now();
-        let recent = |a: &&domain::order::Attempt| {
-            now.since(a.planned_at) < Duration::from_secs(2)
-                && a.certificate.as_ref().is_some_and(|c| {
-                    matches!(c, domain::order::Certificate::NeverExposed(NeverExposed::NotSent))
-                })
-        };
-        let want = match &order.wish {
-            domain::order::Wish::Switch { to } => to.clone(),
-            domain::order::Wish::Collect | domain::order::Wish::Cancel => None,
-        };
-        let mut exclude = refused_channels(order);
-        if let (domain::order::Wish::Switch { to: None }, Some(last)) = (&order.wish, order.attempts.last()) {
-            exclude.push(last.channel.clone()); // "another way" is not the same way again
-        }
-        let need = RouteNeed {
-            scene: order.request.scene,
-            amount: order.request.amount,
-            allowed: order.request.channels.clone(),
-            consents: order.all_consents().cloned().collect(),
-            exclude,
-            avoid: order.attempts.iter().filter(recent).map(|a| a.channel.clone()).collect(),
-            want,
-            last_used: self.last_used.clone(),
-            direct_ok: order.uncertified().all(domain::order::Attempt::is_calling),
-            hedge_of: hedge_of.and_then(|no| order.attempt(no)).map(|a| a.channel.clone()),
-        };
-        self.house.routes.choose(&need)
+        self.house.routes.choose(&route_need(order, self.last_used.clone(), now, hedge_of))
     }
 
     fn call_prepay(&mut self, no: AttemptNo, ctx: &mut Context<Self>) {
