@@ -4,21 +4,24 @@
 //! something about keys.
 
 mod accounts;
+mod close;
 mod credentials;
 mod ledger;
 mod notice;
 mod payments;
 mod refunds;
 mod statement;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 pub(crate) use accounts::Account;
 use credentials::Credentials;
@@ -33,6 +36,8 @@ use crate::{
 /// Its name in faults, books and statistics.
 pub(crate) const NAME: &str = "campus_card";
 const BODY_MAX: usize = 64 * 1024;
+/// An answer waits no longer than this for a notification that goes before it: a caller gives up after ten seconds.
+const TELLING_MAX: Duration = Duration::from_secs(2);
 
 /// The server.
 pub(crate) struct CampusCard {
@@ -43,14 +48,15 @@ pub(crate) struct CampusCard {
 }
 
 /// What the special students of section B10 add to an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug)]
 pub(crate) enum Quirk {
-    #[default]
     None,
     /// The connection breaks before the answer.
     Drops,
     /// The answer is signed wrongly.
     SignsBadly,
+    /// The answer waits until a notification has been delivered.
+    AfterTelling(oneshot::Receiver<()>),
 }
 
 impl CampusCard {
@@ -106,7 +112,9 @@ impl CampusCard {
     {
         self.world.count(&format!("{NAME}.{}", kind.label()));
         let fate = self.world.fate(NAME, kind, order_no);
+        let call = format!("{} {}", req.method(), wire::target(req));
         if fate.unreachable {
+            self.world.saw(NAME, call, 0, "unreachable".to_owned());
             return broken_off();
         }
         let now = self.world.clock.now();
@@ -116,23 +124,28 @@ impl CampusCard {
             (Err(refused), _) => (refused.reply.clone(), Quirk::None),
             (Ok(_), Some(code)) => (Reply::busy(code), Quirk::None),
             (Ok(_), None) if !self.world.within_quota(NAME) => (Reply::busy("SYSTEM_BUSY"), Quirk::None),
+            (Ok(_), None) if body.len() > BODY_MAX => {
+                (Reply::bad(413, "the body is larger than 64 KiB"), Quirk::None)
+            }
             (Ok(caller), None) => work(caller),
         };
         tokio::time::sleep(fate.takes).await;
         let verdict = reply.code().to_owned();
-        let call = format!("{} {}", req.method(), wire::target(req));
-        if fate.silent || quirk == Quirk::Drops {
+        if fate.silent || matches!(quirk, Quirk::Drops) {
             self.world.saw(NAME, call, 0, format!("{verdict}, then silence"));
             return broken_off();
         }
         self.world.saw(NAME, call, reply.status, verdict);
-        let badly = fate.bad_signature || quirk == Quirk::SignsBadly;
-        match &checked {
-            Ok(caller) => wire::answer(&self.keys, Some(caller), &reply, self.world.clock.now(), badly),
-            Err(refused) => {
-                wire::answer(&self.keys, refused.caller.as_ref(), &reply, self.world.clock.now(), badly)
-            }
+        let badly = fate.bad_signature || matches!(quirk, Quirk::SignsBadly);
+        if let Quirk::AfterTelling(told) = quirk {
+            let _too_slow_or_lost = tokio::time::timeout(TELLING_MAX, told).await;
         }
+        // A code that says something about keys goes unsigned, also where a fault asked for it.
+        let caller = match &checked {
+            Ok(caller) => Some(caller).filter(|_| reply.code() != "BAD_SIGNATURE"),
+            Err(refused) => refused.caller.as_ref(),
+        };
+        wire::answer(&self.keys, caller, &reply, self.world.clock.now(), badly)
     }
 }
 
@@ -146,14 +159,9 @@ async fn lost(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
         .await
 }
 
-fn too_large(body: &Bytes) -> Option<(Reply, Quirk)> {
-    (body.len() > BODY_MAX).then(|| (Reply::bad(413, "the body is larger than 64 KiB"), Quirk::None))
-}
-
 async fn pay(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
     let no = wire::peek(&body, "order_no");
-    me.call(&req, &body, Kind::Prepay, &no, |_| too_large(&body).unwrap_or_else(|| payments::pay(&me, &body)))
-        .await
+    me.call(&req, &body, Kind::Prepay, &no, |_| payments::pay(&me, &body)).await
 }
 
 async fn query(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes) -> HttpResponse {
@@ -161,15 +169,12 @@ async fn query(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes)
 }
 
 async fn close(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes) -> HttpResponse {
-    me.call(&req, &body, Kind::Close, &no, |_| (payments::close(&me, &no, &body), Quirk::None)).await
+    me.call(&req, &body, Kind::Close, &no, |_| (close::close(&me, &no, &body), Quirk::None)).await
 }
 
 async fn refund(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
     let no = wire::peek(&body, "order_no");
-    me.call(&req, &body, Kind::Refund, &no, |_| {
-        too_large(&body).unwrap_or_else(|| (refunds::refund(&me, &body), Quirk::None))
-    })
-    .await
+    me.call(&req, &body, Kind::Refund, &no, |_| (refunds::refund(&me, &body), Quirk::None)).await
 }
 
 async fn refund_query(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes) -> HttpResponse {

@@ -52,14 +52,16 @@ impl Account {
 
     /// Spends, or gives back if negative.
     pub(crate) fn spend(&mut self, fen: i64, day: &str) {
-        self.balance_fen -= fen;
-        self.used = (self.used_on(day) + fen, day.to_owned());
+        self.balance_fen = self.balance_fen.saturating_sub(fen);
+        self.used = (self.used_on(day).saturating_add(fen), day.to_owned());
     }
 }
 
 /// All accounts by student number.
 pub(crate) struct Accounts {
     each: HashMap<String, Account>,
+    /// Everybody else, from their first debit; known only while `unknown_balance` is set.
+    guests: HashMap<String, Account>,
     unknown_balance: Option<i64>,
 }
 
@@ -76,7 +78,7 @@ impl Default for Accounts {
         each.insert("2024000005".to_owned(), with(Status::Closed));
         let limited = Account { daily_limit_fen: 1_000, single_limit_fen: 500, ..normal };
         each.insert("2024000006".to_owned(), limited);
-        Accounts { each, unknown_balance: None }
+        Accounts { each, guests: HashMap::new(), unknown_balance: None }
     }
 }
 
@@ -89,31 +91,58 @@ impl Accounts {
         self.unknown_balance = balance_fen;
     }
 
-    pub(crate) fn get(&mut self, kind: &str, no: &str) -> Option<&mut Account> {
-        if kind != "STUDENT_NO" {
-            return None;
+    /// The account that a debit may use, or that is shown.
+    pub(crate) fn open_for(&mut self, kind: &str, no: &str) -> Option<&mut Account> {
+        let student = student_of(kind, no)?;
+        if self.each.contains_key(student) {
+            return self.each.get_mut(student);
         }
-        if let (Some(balance_fen), false) = (self.unknown_balance, self.each.contains_key(no)) {
-            self.each.insert(no.to_owned(), Account { balance_fen, ..Account::default() });
+        let balance_fen = self.unknown_balance?;
+        if kind == "STUDENT_NO" && !self.guests.contains_key(student) {
+            self.guests.insert(student.to_owned(), Account { balance_fen, ..Account::default() });
         }
-        self.each.get_mut(no)
+        self.guests.get_mut(student)
+    }
+
+    /// The account that was debited and now gets money back, whether or not it could be debited today.
+    pub(crate) fn debited(&mut self, kind: &str, no: &str) -> Option<&mut Account> {
+        let student = student_of(kind, no)?;
+        match self.each.get_mut(student) {
+            Some(account) => Some(account),
+            None => self.guests.get_mut(student),
+        }
+    }
+}
+
+/// Whose account it is: a card's number is its student's after a `C`.
+fn student_of<'a>(kind: &str, no: &'a str) -> Option<&'a str> {
+    match kind {
+        "STUDENT_NO" => Some(no),
+        "CARD_NO" => no.strip_prefix('C'),
+        _ => None,
     }
 }
 
 /// Section B7.
 pub(crate) fn show(me: &CampusCard, kind: &str, no: &str) -> Reply {
     if !matches!(kind, "STUDENT_NO" | "CARD_NO") {
-        return Reply::bad(404, "account_type: expected STUDENT_NO or CARD_NO");
+        return Reply::bad(400, "account_type: expected STUDENT_NO or CARD_NO");
     }
     let day = super::ledger::day(me.world.clock.now());
     let mut ledger = me.ledger.lock();
-    let Some(account) = ledger.accounts.get(kind, no) else { return Reply::code_with("CARD_UNKNOWN", None) };
-    let masked: String = account.holder_name.chars().take(1).chain("*".chars()).collect();
+    let Some(account) = ledger.accounts.open_for(kind, no) else {
+        return Reply::code_with("CARD_UNKNOWN", None);
+    };
+    let card_no = format!("C{}", student_of(kind, no).unwrap_or_default());
     let view = json!({
-        "account_type": kind, "account_no": no, "card_no": format!("C{no}"), "holder_name_masked": masked,
-        "status": account.status.as_str(), "balance": account.balance_fen,
-        "single_limit": account.single_limit_fen, "daily_limit": account.daily_limit_fen,
-        "daily_used": account.used_on(&day),
+        "account_type": kind, "account_no": no, "card_no": card_no,
+        "holder_name_masked": masked(&account.holder_name), "status": account.status.as_str(),
+        "balance": account.balance_fen, "single_limit": account.single_limit_fen,
+        "daily_limit": account.daily_limit_fen, "daily_used": account.used_on(&day),
     });
     Reply::code_with("OK", Some(("account", view)))
+}
+
+fn masked(name: &str) -> String {
+    name.chars().enumerate().map(|(n, c)| if n == 0 { c } else { '*' }).collect()
 }

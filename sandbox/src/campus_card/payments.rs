@@ -1,21 +1,21 @@
-//! Debits, queries and closes: sections B4 and B5, with the special students of B10.
+//! Debits and queries: sections B4 and B5, with the special students of B10.
 
 use std::time::Duration;
 
+use actix_web::web;
 use domain::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
     CampusCard, NAME, Quirk,
     accounts::Status,
     ledger::{Ledger, Payment, Row, State, day},
-    notice,
+    notice, strict,
     wire::Reply,
 };
 
 const DECIDES_AFTER: Duration = Duration::from_secs(5);
-const AMOUNT_MAX: i64 = 999_999_999;
+pub(super) const AMOUNT_MAX: i64 = 999_999_999;
 
 #[derive(Deserialize)]
 struct Ask {
@@ -42,7 +42,7 @@ pub(super) fn number_ok(no: &str) -> bool {
 
 impl Ask {
     fn read(body: &[u8]) -> Result<Ask, String> {
-        let ask: Ask = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        let ask: Ask = strict::read(body)?;
         let shown = |text: &str, max: usize| text.chars().count() <= max;
         let rules = [
             (number_ok(&ask.order_no), "order_no: expected 1 to 64 of letters, digits, _ -"),
@@ -60,7 +60,7 @@ impl Ask {
             (!ask.subject.is_empty() && shown(&ask.subject, 128), "subject: expected 1 to 128 characters"),
             (shown(&ask.terminal_id, 32), "terminal_id: expected at most 32 characters"),
             (shown(&ask.attach, 256), "attach: expected at most 256 characters"),
-            (shown(&ask.notify_url, 256), "notify_url: expected at most 256 characters"),
+            (notice::url_ok(&ask.notify_url), "notify_url: expected a URL of at most 256 characters"),
         ];
         match rules.iter().find(|(good, _)| !good) {
             Some((_, problem)) => Err((*problem).to_owned()),
@@ -69,7 +69,7 @@ impl Ask {
     }
 }
 
-pub(super) fn pay(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> (Reply, Quirk) {
+pub(super) fn pay(me: &web::Data<CampusCard>, body: &[u8]) -> (Reply, Quirk) {
     let ask = match Ask::read(body) {
         Ok(ask) => ask,
         Err(problem) => return (Reply::bad(400, &problem), Quirk::None),
@@ -94,6 +94,7 @@ pub(super) fn pay(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> (Reply,
         if *tries <= 2 {
             return (Reply::busy("SYSTEM_BUSY"), Quirk::None);
         }
+        ledger.tries.remove(&ask.order_no);
     }
     let soon = now.plus(DECIDES_AFTER);
     let decides = match student {
@@ -121,11 +122,7 @@ pub(super) fn pay(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> (Reply,
     };
     if decides.is_none() && !never {
         match refusal(&mut ledger, &payment, &ask.holder_name, now) {
-            Some(code) => {
-                payment.state = State::Failed;
-                payment.fail_code = code.to_owned();
-                payment.finished = Some(now);
-            }
+            Some(code) => fail(&mut payment, code, now),
             None => debit(me, &mut ledger, &mut payment, now),
         }
     }
@@ -136,8 +133,11 @@ pub(super) fn pay(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> (Reply,
     let Some(payment) = ledger.payments.get(&no).cloned() else { return (Reply::busy(""), Quirk::None) };
     let reply = shown(&ledger, &payment, &code);
     drop(ledger);
+    if decided && student == "2024000013" {
+        return (reply, Quirk::AfterTelling(notice::eagerly(me, &payment)));
+    }
     if decided {
-        notice::payment(me, &payment, 0, if student == "2024000013" { 3 } else { 1 });
+        notice::payment(me, &payment);
     } else if decides.is_some() {
         notice::when_decided(me, no);
     }
@@ -149,7 +149,7 @@ pub(super) fn pay(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> (Reply,
     (reply, quirk)
 }
 
-fn shown(ledger: &Ledger, payment: &Payment, code: &str) -> Reply {
+pub(super) fn shown(ledger: &Ledger, payment: &Payment, code: &str) -> Reply {
     Reply::code_with(code, Some(("payment", payment.view(ledger.refunded_of(&payment.no)))))
 }
 
@@ -158,7 +158,7 @@ fn refusal(ledger: &mut Ledger, payment: &Payment, name: &str, now: Timestamp) -
     if payment.account_type == "PAY_CODE" {
         return Some("PAY_CODE_INVALID"); // this sandbox has issued none
     }
-    let Some(account) = ledger.accounts.get(&payment.account_type, &payment.account_no) else {
+    let Some(account) = ledger.accounts.open_for(&payment.account_type, &payment.account_no) else {
         return Some("CARD_UNKNOWN");
     };
     if !name.is_empty() && name != account.holder_name {
@@ -174,14 +174,14 @@ fn refusal(ledger: &mut Ledger, payment: &Payment, name: &str, now: Timestamp) -
     if over(account.single_limit_fen, payment.amount) {
         return Some("SINGLE_LIMIT");
     }
-    if over(account.daily_limit_fen, account.used_on(&day(now)) + payment.amount) {
+    if over(account.daily_limit_fen, account.used_on(&day(now)).saturating_add(payment.amount)) {
         return Some("DAILY_LIMIT");
     }
     (account.balance_fen < payment.amount).then_some("INSUFFICIENT_BALANCE")
 }
 
 fn debit(me: &CampusCard, ledger: &mut Ledger, payment: &mut Payment, now: Timestamp) {
-    if let Some(account) = ledger.accounts.get(&payment.account_type, &payment.account_no) {
+    if let Some(account) = ledger.accounts.open_for(&payment.account_type, &payment.account_no) {
         account.spend(payment.amount, &day(now));
         payment.balance_after = Some(account.balance_fen);
     }
@@ -198,111 +198,36 @@ fn debit(me: &CampusCard, ledger: &mut Ledger, payment: &mut Payment, now: Times
     me.world.books.capture(NAME, &payment.no, payment.amount, &payment.vendor_no, now);
 }
 
-/// Decides a `PROCESSING` payment whose moment has come. True if it did.
-pub(super) fn settle(me: &CampusCard, ledger: &mut Ledger, no: &str, now: Timestamp) -> bool {
-    let Some(payment) = ledger.payments.get(no) else { return false };
-    let Some((_, how)) = payment.decides.filter(|(at, _)| payment.state == State::Processing && now >= *at)
-    else {
-        return false;
-    };
+/// Decides a `PROCESSING` payment whose moment has come, and tells: whoever looks first does it, and only they.
+pub(super) fn settle(me: &web::Data<CampusCard>, ledger: &mut Ledger, no: &str, now: Timestamp) {
+    let Some(payment) = ledger.payments.get(no) else { return };
+    let due = |(at, _): &(Timestamp, _)| payment.state == State::Processing && now >= *at;
+    let Some((_, how)) = payment.decides.filter(due) else { return };
     let mut payment = payment.clone();
-    if how == "OK" {
-        debit(me, ledger, &mut payment, now);
-    } else {
-        payment.state = State::Failed;
-        payment.fail_code = how.to_owned();
-        payment.finished = Some(now);
+    // The balance may have gone meanwhile; a debit never makes it negative.
+    let refused = if how == "OK" { refusal(ledger, &payment, "", now) } else { Some(how) };
+    match refused {
+        None => debit(me, ledger, &mut payment, now),
+        Some(code) => fail(&mut payment, code, now),
     }
-    ledger.payments.insert(no.to_owned(), payment);
-    true
+    ledger.payments.insert(no.to_owned(), payment.clone());
+    notice::payment(me, &payment);
 }
 
-pub(super) fn query(me: &CampusCard, no: &str) -> Reply {
+fn fail(payment: &mut Payment, code: &str, now: Timestamp) {
+    payment.state = State::Failed;
+    payment.fail_code = code.to_owned();
+    payment.finished = Some(now);
+}
+
+pub(super) fn query(me: &web::Data<CampusCard>, no: &str) -> Reply {
+    if !number_ok(no) {
+        return Reply::bad(400, "order_no: expected 1 to 64 of letters, digits, _ -");
+    }
     let mut ledger = me.ledger.lock();
     settle(me, &mut ledger, no, me.world.clock.now());
     match ledger.payments.get(no) {
         Some(payment) => shown(&ledger, payment, "OK"),
         None => Reply::code_with("ORDER_NOT_FOUND", None),
-    }
-}
-
-pub(super) fn close(me: &actix_web::web::Data<CampusCard>, no: &str, body: &[u8]) -> Reply {
-    let fields: Result<Value, _> = serde_json::from_slice(if body.is_empty() { b"{}" } else { body });
-    let Ok(fields) = fields else { return Reply::bad(400, "the body is not JSON") };
-    let reverse = match fields.get("if_paid").and_then(Value::as_str).unwrap_or("KEEP") {
-        "KEEP" => false,
-        "REVERSE" => true,
-        _ => return Reply::bad(400, "if_paid: expected KEEP or REVERSE"),
-    };
-    if !number_ok(no) {
-        return Reply::bad(400, "order_no: expected 1 to 64 of letters, digits, _ -");
-    }
-    let now = me.world.clock.now();
-    let mut ledger = me.ledger.lock();
-    settle(me, &mut ledger, no, now);
-    let Some(payment) = ledger.payments.get(no).cloned() else {
-        let tombstone = tombstone(me, no, now);
-        let reply = shown(&ledger, &tombstone, "OK");
-        ledger.payments.insert(no.to_owned(), tombstone);
-        return reply;
-    };
-    let mut payment = payment;
-    match payment.state {
-        State::Failed | State::Closed | State::Reversed => return shown(&ledger, &payment, "OK"),
-        State::Processing => {
-            payment.state = State::Closed;
-            payment.finished = Some(now);
-        }
-        State::Succeeded if !reverse => return shown(&ledger, &payment, "ALREADY_PAID"),
-        State::Succeeded if ledger.refunded_of(no) > 0 => return shown(&ledger, &payment, "REFUND_EXISTS"),
-        State::Succeeded if payment.finished.map(day) != Some(day(now)) => {
-            return shown(&ledger, &payment, "ALREADY_SETTLED");
-        }
-        State::Succeeded => give_back(me, &mut ledger, &mut payment, now),
-    }
-    let reply = shown(&ledger, &payment, "OK");
-    ledger.payments.insert(no.to_owned(), payment.clone());
-    drop(ledger);
-    notice::payment(me, &payment, 0, 1);
-    reply
-}
-
-fn give_back(me: &CampusCard, ledger: &mut Ledger, payment: &mut Payment, now: Timestamp) {
-    if let Some(account) = ledger.accounts.get(&payment.account_type, &payment.account_no) {
-        account.spend(-payment.amount, &day(now));
-        payment.balance_after = Some(account.balance_fen);
-    }
-    payment.state = State::Reversed;
-    payment.finished = Some(now);
-    let vendor_no = format!("V{:010}", me.world.next_serial());
-    ledger.rows.push(Row {
-        kind: "REVERSE",
-        order_no: payment.no.clone(),
-        refund_no: String::new(),
-        vendor_no: vendor_no.clone(),
-        amount: payment.amount,
-        at: now,
-    });
-    me.world.books.reversal(NAME, &payment.no, payment.amount, &vendor_no, now);
-}
-
-/// A number that was closed before it was used.
-fn tombstone(me: &CampusCard, no: &str, now: Timestamp) -> Payment {
-    Payment {
-        no: no.to_owned(),
-        vendor_no: format!("V{:010}", me.world.next_serial()),
-        account_type: String::new(),
-        account_no: String::new(),
-        amount: 0,
-        state: State::Closed,
-        fail_code: String::new(),
-        subject: String::new(),
-        attach: String::new(),
-        terminal: String::new(),
-        notify_url: None,
-        created: now,
-        finished: Some(now),
-        balance_after: None,
-        decides: None,
     }
 }

@@ -7,7 +7,8 @@ use super::{
     accounts::Status,
     ledger::{Refund, Row, State},
     notice,
-    payments::{number_ok, settle},
+    payments::{AMOUNT_MAX, number_ok, settle},
+    strict,
     wire::Reply,
 };
 
@@ -25,15 +26,15 @@ struct Ask {
 }
 
 pub(super) fn refund(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> Reply {
-    let ask: Ask = match serde_json::from_slice(body) {
+    let ask: Ask = match strict::read(body) {
         Ok(ask) => ask,
-        Err(problem) => return Reply::bad(400, &problem.to_string()),
+        Err(problem) => return Reply::bad(400, &problem),
     };
     let good = number_ok(&ask.refund_no)
         && number_ok(&ask.order_no)
-        && ask.amount >= 1
+        && (1..=AMOUNT_MAX).contains(&ask.amount)
         && ask.reason.chars().count() <= 128
-        && ask.notify_url.len() <= 256;
+        && notice::url_ok(&ask.notify_url);
     if !good {
         return Reply::bad(400, "refund_no, order_no, amount, reason or notify_url breaks a rule");
     }
@@ -69,8 +70,10 @@ pub(super) fn refund(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> Repl
         at: now,
     };
     // A frozen or lost card takes money back; a closed one does not.
-    match ledger.accounts.get(&payment.account_type, &payment.account_no) {
-        Some(account) if account.status != Status::Closed => account.balance_fen += ask.amount,
+    match ledger.accounts.debited(&payment.account_type, &payment.account_no) {
+        Some(account) if account.status != Status::Closed => {
+            account.balance_fen = account.balance_fen.saturating_add(ask.amount);
+        }
         Some(_) | None => record.failed = Some("CARD_CLOSED"),
     }
     if record.failed.is_none() {
@@ -89,13 +92,14 @@ pub(super) fn refund(me: &actix_web::web::Data<CampusCard>, body: &[u8]) -> Repl
     let code = record.failed.unwrap_or("OK");
     ledger.refunds.insert(record.no.clone(), record.clone());
     drop(ledger);
-    if !ask.notify_url.is_empty() {
-        notice::refund(me, record, view.clone(), ask.notify_url);
-    }
+    notice::refund(me, &payment, &record, view.clone(), ask.notify_url);
     Reply::code_with(code, Some(("refund", view)))
 }
 
 pub(super) fn query(me: &CampusCard, no: &str) -> Reply {
+    if !number_ok(no) {
+        return Reply::bad(400, "refund_no: expected 1 to 64 of letters, digits, _ -");
+    }
     let ledger = me.ledger.lock();
     match ledger.refunds.get(no) {
         Some(refund) => {

@@ -6,13 +6,14 @@ use domain::Timestamp;
 
 use super::{
     CampusCard,
-    ledger::{Row, day as day_of},
+    ledger::{Payment, Row, day as day_of},
     wire::{Body, Reply},
 };
 use crate::clock::beijing;
 
 /// A day's statement exists from two o'clock of the next day.
 const READY_AFTER_S: i64 = 26 * 3600;
+const DAY_S: i64 = 24 * 3600;
 
 pub(super) fn day(me: &CampusCard, day: &str) -> Reply {
     let Ok(start) = format!("{day}T00:00:00+08:00").parse::<jiff::Timestamp>() else {
@@ -24,35 +25,32 @@ pub(super) fn day(me: &CampusCard, day: &str) -> Reply {
     if me.world.clock.now().secs() < start.as_second() + READY_AFTER_S {
         return Reply::code_with("STATEMENT_NOT_READY", None);
     }
-    let ledger = me.ledger.lock();
-    let mut rows: Vec<&Row> = ledger.rows.iter().filter(|row| day_of(row.at) == day).collect();
-    rows.sort_by(|a, b| (a.at.secs(), &a.vendor_no).cmp(&(b.at.secs(), &b.vendor_no)));
+    let mut rows = rows_from(me, start.as_second());
+    rows.sort_by(|(a, _), (b, _)| (a.at.secs(), &a.vendor_no).cmp(&(b.at.secs(), &b.vendor_no)));
     let mut text = format!(
         "#CARD-STATEMENT,1,{},{day},CNY\nrow_type,order_no,refund_no,vendor_no,account_type,account_no,amount,\
          fee,finished_at,terminal_id,subject\n",
         me.keys.merchant
     );
-    for row in &rows {
-        let payment = ledger.payments.get(&row.order_no);
-        let of = |field: fn(&super::ledger::Payment) -> &String| quoted(payment.map(field));
+    for (row, payment) in &rows {
         let _infallible = writeln!(
             text,
             "{},{},{},{},{},{},{},0,{},{},{}",
             row.kind,
-            quoted(Some(&row.order_no)),
-            quoted(Some(&row.refund_no)),
-            quoted(Some(&row.vendor_no)),
-            of(|p| &p.account_type),
-            of(|p| &p.account_no),
+            quoted(&row.order_no),
+            quoted(&row.refund_no),
+            quoted(&row.vendor_no),
+            quoted(&payment.account_type),
+            quoted(&payment.account_no),
             row.amount,
             beijing(row.at),
-            of(|p| &p.terminal),
-            of(|p| &p.subject),
+            quoted(&payment.terminal),
+            quoted(&payment.subject),
         );
     }
     let sum = |kind: &str| {
-        let of_kind = || rows.iter().filter(|row| row.kind == kind);
-        (of_kind().count(), of_kind().map(|row| row.amount).sum::<i64>())
+        let of_kind = || rows.iter().filter(|(row, _)| row.kind == kind);
+        (of_kind().count(), of_kind().map(|(row, _)| row.amount).sum::<i64>())
     };
     let ((pays, paid), (reverses, reversed), (refunds, refunded)) =
         (sum("PAY"), sum("REVERSE"), sum("REFUND"));
@@ -65,7 +63,15 @@ pub(super) fn day(me: &CampusCard, day: &str) -> Reply {
     Reply { status: 200, body: Body::Csv(text) }
 }
 
+/// The day's rows with their payments, copied: nobody's debit waits until a long day is written out.
+fn rows_from(me: &CampusCard, start_s: i64) -> Vec<(Row, Payment)> {
+    let whole_day = start_s..start_s + DAY_S;
+    let ledger = me.ledger.lock();
+    let of_day = ledger.rows.iter().filter(|row| whole_day.contains(&row.at.secs()));
+    of_day.filter_map(|row| Some((row.clone(), ledger.payments.get(&row.order_no)?.clone()))).collect()
+}
+
 /// RFC 4180: always quoted, quotes doubled.
-fn quoted(text: Option<&String>) -> String {
-    format!("\"{}\"", text.map(String::as_str).unwrap_or_default().replace('"', "\"\""))
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
 }

@@ -235,3 +235,57 @@ async fn a_statement_lists_the_day_and_adds_up() {
     assert!(csv.starts_with(&format!("#CARD-STATEMENT,1,M1001,{day},CNY\n")), "{csv}");
     assert!(csv.ends_with("#TRAILER,2,1,1250,0,0,1,250,0,1000\n"), "{csv}");
 }
+
+/// The worked requests of section B11, sent as they are printed there.
+#[actix_web::test]
+async fn the_pages_own_requests_are_accepted_with_the_pages_own_signatures() {
+    const C1: &str = r#"{"order_no":"P20260101000001","account_type":"STUDENT_NO","account_no":"2024000001","amount":1250,"currency":"CNY","subject":"宿舍电费","notify_url":"https://pay.example.com/n/card"}"#;
+    let client = client();
+    let now = client.card.world.clock.now().secs();
+    client.card.world.clock.set_offset_s(1_767_225_600 - now);
+    let card = Arc::clone(&client.card);
+    let app = test::init_service(App::new().configure(|cfg| card.configure(cfg))).await;
+    let vectors = [
+        (
+            ("POST", "/ccp/v1/payments", C1, "1767225600", "n-0000000000000001"),
+            "65476bd7e8ddc0487fc336a3c68e03c554e4e9a181a8f3272736c9ab773b13ce",
+        ),
+        (
+            ("GET", "/ccp/v1/payments/P20260101000001", "", "1767225605", "n-0000000000000002"),
+            "7d4fcfeb04157cd2b5d93753c147de51edcf77da3a33fbe2b8f1d99b2235282c",
+        ),
+    ];
+    for ((method, path, body, at, nonce), signature) in vectors {
+        let req = test::TestRequest::with_uri(path)
+            .method(method.parse().unwrap())
+            .insert_header(("X-Card-Merchant", "M1001"))
+            .insert_header(("X-Card-Key", "k1"))
+            .insert_header(("X-Card-Timestamp", at))
+            .insert_header(("X-Card-Nonce", nonce))
+            .insert_header(("X-Card-Signature", signature))
+            .set_payload(body)
+            .to_request();
+        let answer: Value = test::call_and_read_body_json(&app, req).await;
+        assert_eq!(text(&answer, "/payment/subject"), "宿舍电费", "{method}: {answer}");
+    }
+}
+
+#[actix_web::test]
+async fn a_member_that_comes_twice_is_refused_at_any_depth() {
+    for body in [r#"{"a":1,"a":2}"#, r#"{"x":{"b":1,"b":1}}"#, r#"[{"c":[{"d":0,"d":0}]}]"#] {
+        let refused = super::strict::read::<Value>(body.as_bytes());
+        assert!(refused.is_err_and(|e| e.contains("twice")), "{body}");
+    }
+    assert!(super::strict::read::<Value>(br#"{"a":{"a":[null,true,1.5,"a"]}}"#).is_ok());
+}
+
+#[actix_web::test]
+async fn a_card_number_is_its_students_account() {
+    let client = client();
+    let body = json!({ "order_no": "K1", "account_type": "CARD_NO", "account_no": "C2024000001",
+        "amount": 250, "currency": "CNY", "subject": "tea" });
+    let (_, paid) = client.call("POST", "/payments", Some(body)).await;
+    let (_, shown) = client.call("GET", "/accounts/STUDENT_NO/2024000001", None).await;
+    assert_eq!(text(&paid, "/payment/state"), "SUCCEEDED", "{paid}");
+    assert_eq!(shown.pointer("/account/balance"), paid.pointer("/payment/balance_after"), "{shown}");
+}

@@ -66,7 +66,12 @@ pub(crate) enum Body {
 impl Reply {
     /// A business answer.
     pub(crate) fn code_with(code: &str, member: Option<(&'static str, Value)>) -> Reply {
-        let status = if matches!(code, "SYSTEM_BUSY" | "SERVICE_CLOSED") { 503 } else { 200 };
+        let status = match code {
+            "BAD_REQUEST" => 400,
+            "BAD_SIGNATURE" | "STALE_TIMESTAMP" | "REPLAYED" => 401,
+            "SYSTEM_BUSY" | "SERVICE_CLOSED" => 503,
+            _ => 200,
+        };
         Reply { status, body: Body::Json { code: code.to_owned(), message: String::new(), member } }
     }
 
@@ -77,10 +82,6 @@ impl Reply {
 
     pub(crate) fn busy(code: &str) -> Reply {
         Reply::code_with(if code.is_empty() { "SYSTEM_BUSY" } else { code }, None)
-    }
-
-    fn denied(code: &str) -> Reply {
-        Reply { status: 401, ..Reply::code_with(code, None) }
     }
 
     pub(crate) fn code(&self) -> &str {
@@ -133,15 +134,16 @@ pub(crate) fn check(
         return Err(unsigned(Reply::bad(400, "a signed header is missing or malformed")));
     };
     if merchant != keys.merchant || key != keys.key_id {
-        return Err(unsigned(Reply::denied("BAD_SIGNATURE")));
+        return Err(unsigned(Reply::code_with("BAD_SIGNATURE", None)));
     }
     let hash = sha256_hex(body);
     let lines = ["CARD1-REQUEST", merchant, key, timestamp, nonce, req.method().as_str(), target(req), &hash];
     if keys.key.verify(sign_text(&lines).as_bytes(), &code).is_err() {
-        return Err(unsigned(Reply::denied("BAD_SIGNATURE")));
+        return Err(unsigned(Reply::code_with("BAD_SIGNATURE", None)));
     }
     let caller = Caller { nonce: nonce.to_owned() };
-    let signed = |code: &str| Box::new(Refused { reply: Reply::denied(code), caller: Some(caller.clone()) });
+    let signed =
+        |code: &str| Box::new(Refused { reply: Reply::code_with(code, None), caller: Some(caller.clone()) });
     if (now.secs() - at).abs() > WINDOW_S {
         return Err(signed("STALE_TIMESTAMP"));
     }
