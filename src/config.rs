@@ -84,8 +84,8 @@ pub(crate) struct Webhooks {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServiceConfig {
-    /// Threads for orders.
-    pub order_threads: NonZeroUsize,
+    /// Threads for orders alone; with none they live on the channels' thread.
+    pub order_threads: usize,
     /// The merchants (stalls) that are served; empty: all.
     pub merchants: Vec<String>,
     /// How the channels reach us.

@@ -12,6 +12,7 @@ use std::{
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext as _, Context, ContextFutureSpawner, Handler, Message, WrapFuture,
+    fut::ready,
 };
 use store::{AppendError, Appended, Entry, Store};
 use tokio::sync::oneshot;
@@ -81,32 +82,41 @@ impl Journal {
         }
     }
 
+    /// One commit. The group is taken when the mailbox has been emptied, not before: a store that holds this
+    /// thread during its commit finds everything that came meanwhile in the next one.
     fn commit_next(&mut self, ctx: &mut Context<Self>) {
         self.committing = true;
+        ready(())
+            .into_actor(self)
+            .then(|(), journal, _| {
+                let group = journal.take();
+                commit(journal.store.clone(), journal.stats.clone(), group).into_actor(journal)
+            })
+            .map(|(), journal, ctx| {
+                journal.committing = false;
+                journal.consider(ctx);
+            })
+            .spawn(ctx);
+    }
+
+    fn take(&mut self) -> Vec<Append> {
         let rest = self.waiting.split_off(self.waiting.len().min(GROUP_MAX));
         self.urgent = rest.iter().any(|a| a.urgent);
-        let group = std::mem::replace(&mut self.waiting, rest);
-        let (entries, replies): (Vec<Entry>, Vec<_>) = group.into_iter().map(|a| (a.entry, a.reply)).unzip();
-        let (store, stats) = (self.store.clone(), self.stats.clone());
-        async move {
-            let (rows, started) = (replies.len(), Instant::now());
-            let outcomes = store.append(entries).await;
-            stats.commits.one();
-            stats.commit_rows.add(u64::try_from(rows).unwrap_or(u64::MAX));
-            metrics::histogram!(metric::COMMIT_SECONDS).record(started.elapsed().as_secs_f64());
-            metrics::histogram!(metric::COMMIT_ROWS)
-                .record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                // A sender that hung up finds the row when it looks.
-                let _hung_up = reply.send(outcome);
-            }
-        }
-        .into_actor(self)
-        .map(|(), journal, ctx| {
-            journal.committing = false;
-            journal.consider(ctx);
-        })
-        .spawn(ctx);
+        std::mem::replace(&mut self.waiting, rest)
+    }
+}
+
+async fn commit(store: Arc<dyn Store>, stats: Arc<Stats>, group: Vec<Append>) {
+    let (entries, replies): (Vec<Entry>, Vec<_>) = group.into_iter().map(|a| (a.entry, a.reply)).unzip();
+    let (rows, started) = (replies.len(), Instant::now());
+    let outcomes = store.append(entries).await;
+    stats.commits.one();
+    stats.commit_rows.add(u64::try_from(rows).unwrap_or(u64::MAX));
+    metrics::histogram!(metric::COMMIT_SECONDS).record(started.elapsed().as_secs_f64());
+    metrics::histogram!(metric::COMMIT_ROWS).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        // A sender that hung up finds the row when it looks.
+        let _hung_up = reply.send(outcome);
     }
 }
 

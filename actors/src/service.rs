@@ -103,7 +103,7 @@ impl Service {
         let (order, facts) = self.first_step(accept(id, Arc::new(request), now), last_used.clone(), now);
         let order = Arc::new(order);
         let cause = Cause::new("accepted", "api", "");
-        let entry = entry(&order, facts, cause, now, &[], Some(body_hash.clone()));
+        let entry = entry(&order, facts, cause, now, Vec::new(), Some(body_hash.clone()));
         match house.journal.append(entry).await {
             Ok(_) => {}
             Err(JournalError::Refused(AppendError::Duplicate { existing, body_hash: first })) => {

@@ -1,7 +1,8 @@
 //! Carries the outbox to the backends, at least once, on the schedule of `domain::webhook`.
 //!
-//! The rows are the truth: the sender looks at intervals and when poked, takes what is due, tries each once,
-//! and logs the try through the journal, which moves the row on. A crash costs a repeat, which the backend
+//! The rows are the truth. What an order has just committed is handed over and tried at once, without reading it
+//! back; everything else (repeats, what a crash or a full mailbox left) is found by looking at intervals. A try is
+//! logged through the journal, which moves the row on. A crash costs a repeat, which the backend
 //! recognises by `webhook-id`. Calls follow the Standard Webhooks specification, so its published libraries
 //! verify them. One slow backend holds up only its own calls: each has a deadline and a share of the slots.
 
@@ -33,13 +34,13 @@ pub struct WebhookOptions {
     pub secret: Arc<[u8]>,
 }
 
-/// How long a look waits for company.
+/// How long a look waits for company: a look costs as much as a webhook.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Rows became due. Sent by orders after a commit.
-#[derive(Message, Clone, Copy)]
+/// Rows that were just committed and are due now. Sent by orders.
+#[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct RowsAreDue;
+pub(crate) struct Committed(pub(crate) Vec<WebhookDue>);
 
 /// A look at the outbox came back. Sent by the sender to itself.
 #[derive(Message)]
@@ -61,6 +62,8 @@ pub(crate) struct WebhookSender {
     client: reqwest::Client,
     options: WebhookOptions,
     in_flight: HashSet<String>,
+    /// Tries that ended during the look under way, which may still show them as due.
+    ended: HashSet<String>,
     per_host: HashMap<String, usize>,
     looking: bool,
     look_again: bool,
@@ -80,6 +83,7 @@ impl WebhookSender {
             client,
             options,
             in_flight: HashSet::new(),
+            ended: HashSet::new(),
             per_host: HashMap::new(),
             looking: false,
             look_again: false,
@@ -87,7 +91,7 @@ impl WebhookSender {
         }
     }
 
-    /// Looks in a moment, once for everything that becomes due until then: a look costs as much as a webhook.
+    /// Looks in a moment, once for everything that becomes due until then.
     fn look_soon(&mut self, ctx: &mut Context<Self>) {
         if !self.look_planned {
             self.look_planned = true;
@@ -108,6 +112,7 @@ impl WebhookSender {
         }
         self.looking = true;
         self.look_again = false;
+        self.ended.clear();
         let (house, me) = (self.house.clone(), self.me.clone());
         // Rows under way are still due in the store, so look past them.
         let take = TAKE_MAX + self.in_flight.len();
@@ -227,11 +232,16 @@ impl Actor for WebhookSender {
     }
 }
 
-impl Handler<RowsAreDue> for WebhookSender {
+impl Handler<Committed> for WebhookSender {
     type Result = ();
 
-    fn handle(&mut self, _: RowsAreDue, ctx: &mut Self::Context) {
-        self.look_soon(ctx);
+    fn handle(&mut self, committed: Committed, _: &mut Self::Context) {
+        if self.house.is_closing() {
+            return;
+        }
+        for due in committed.0 {
+            self.send(due);
+        }
     }
 }
 
@@ -241,7 +251,9 @@ impl Handler<Looked> for WebhookSender {
     fn handle(&mut self, looked: Looked, ctx: &mut Self::Context) {
         self.looking = false;
         for due in looked.0 {
-            self.send(due);
+            if !self.ended.contains(&due.id) {
+                self.send(due);
+            }
         }
         if self.look_again && self.in_flight.len() < IN_FLIGHT_MAX / 2 {
             self.look_soon(ctx);
@@ -254,6 +266,9 @@ impl Handler<Tried> for WebhookSender {
 
     fn handle(&mut self, tried: Tried, ctx: &mut Self::Context) {
         self.in_flight.remove(&tried.id);
+        if self.looking {
+            self.ended.insert(tried.id);
+        }
         if let Some(busy) = self.per_host.get_mut(&tried.host) {
             *busy = busy.saturating_sub(1);
             if *busy == 0 {

@@ -27,7 +27,8 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Commits entries in one transaction; answers for each, in order. A refused entry leaves no trace and
-    /// harms no other. After [`AppendError::Unavailable`] nobody knows: read the row.
+    /// harms no other. After [`AppendError::Unavailable`] nobody knows: read the row. An embedded store holds the
+    /// calling thread until the commit is on the disk: call it from a thread that does nothing else.
     async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>>;
 
     /// The order, folded from its history.

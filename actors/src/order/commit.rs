@@ -7,7 +7,7 @@ use domain::{
     Timestamp,
     order::{Announcement, AttemptCause, Decision, Fact, Order},
 };
-use store::{AppendError, Cause, Entry, OrderCommit, OutboxNew};
+use store::{AppendError, Cause, Entry, OrderCommit, OutboxNew, WebhookDue};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -17,7 +17,7 @@ use crate::{
     journal::JournalError,
     metric_definitions as metric,
     view::{OrderView, webhook_payload},
-    webhook_sender::RowsAreDue,
+    webhook_sender::Committed,
 };
 
 impl OrderActor {
@@ -33,7 +33,9 @@ impl OrderActor {
         let announcements = decision.announcements();
         let Decision { facts, next } = decision;
         let next = Arc::new(next);
-        let entry = entry(&next, facts, cause, now, &announcements, None);
+        let outbox = outbox(&next, now, &announcements);
+        let due = due(&outbox, now);
+        let entry = entry(&next, facts, cause, now, outbox, None);
         let states: Vec<&'static str> = announcements.iter().map(Announcement::kind).collect();
         let house = self.house.clone();
         async move { house.journal.append(entry).await }
@@ -42,6 +44,10 @@ impl OrderActor {
                 Ok(_) => {
                     let heard = Heard { state: next.state, version: next.version, changed: true };
                     publish(&actor.house, &next, &states);
+                    // The rows are durable: lost here, the sender's next look finds them.
+                    if !due.is_empty() && actor.house.webhooks.tell(Committed(due)).is_err() {
+                        actor.house.undelivered("webhook_sender");
+                    }
                     let before = actor.order.as_ref().map_or(0, |o| o.attempts.len());
                     for attempt in next.attempts.iter().skip(before) {
                         actor.desk.planned(attempt.no);
@@ -92,18 +98,9 @@ pub(crate) fn entry(
     facts: Vec<Fact>,
     cause: Cause,
     at: Timestamp,
-    announcements: &[Announcement],
+    outbox: Vec<OutboxNew>,
     body_hash: Option<String>,
 ) -> Entry {
-    let outbox = announcements
-        .iter()
-        .map(|a| OutboxNew {
-            id: uuid::Uuid::now_v7().to_string(),
-            kind: a.kind().to_owned(),
-            payload: webhook_payload(a.kind(), at, next),
-            url: next.request.notify_url.clone(),
-        })
-        .collect();
     Entry::Order(Box::new(OrderCommit {
         cause,
         at,
@@ -113,6 +110,26 @@ pub(crate) fn entry(
         next: next.clone(),
         outbox,
     }))
+}
+
+/// What the backend is told of a transition.
+fn outbox(next: &Order, at: Timestamp, announcements: &[Announcement]) -> Vec<OutboxNew> {
+    let row = |a: &Announcement| OutboxNew {
+        id: uuid::Uuid::now_v7().to_string(),
+        kind: a.kind().to_owned(),
+        payload: webhook_payload(a.kind(), at, next),
+        url: next.request.notify_url.clone(),
+    };
+    announcements.iter().map(row).collect()
+}
+
+/// The rows of it that have somewhere to go, as the sender takes them.
+fn due(outbox: &[OutboxNew], at: Timestamp) -> Vec<WebhookDue> {
+    let due = |row: &OutboxNew| {
+        let (id, payload) = (row.id.clone(), row.payload.clone());
+        Some(WebhookDue { id, url: row.url.clone()?, payload, tries: 0, created_at: at })
+    };
+    outbox.iter().filter_map(due).collect()
 }
 
 /// Lets readers and waiters see what is durable now.
@@ -138,11 +155,5 @@ pub(crate) fn publish(house: &Arc<House>, order: &Order, announced: &[&'static s
     for kind in announced {
         info!(order.id = %order.id, order.version, event = kind, "order announced");
         metrics::counter!(metric::ORDER_STATES, "event" => *kind).increment(1);
-    }
-    if !announced.is_empty() && order.request.notify_url.is_some() {
-        // The rows are durable: a lost poke costs the sender's next look, not a webhook.
-        if house.webhooks.tell(RowsAreDue).is_err() {
-            house.undelivered("webhook_sender");
-        }
     }
 }

@@ -12,7 +12,6 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -175,7 +174,7 @@ pub async fn house(dir: &std::path::Path, channels: Vec<Arc<Double>>, tuning: Tu
         tuning,
         channels: channels.into_iter().map(|c| c as Arc<dyn Channel>).collect(),
         webhooks: WebhookOptions { secret: Arc::from(&b"a secret for tests of thirty-two b"[..]) },
-        order_threads: NonZeroUsize::new(2).unwrap(),
+        order_threads: 2,
     };
     let running = actors::start(parts).await.unwrap();
     House { service: running.service.clone(), running, store }

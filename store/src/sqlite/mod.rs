@@ -1,8 +1,9 @@
 //! The embedded body: one SQLite file, WAL, synchronous=FULL, foreign keys on.
 //!
 //! One connection writes, a small pool reads; readers never wait for the writer. Every write is an immediate
-//! transaction, since a deferred one that reads first loses against any other writer. A whole group of
-//! entries runs in one hop to a blocking thread; a hop per statement would cost more than the statement.
+//! transaction, since a deferred one that reads first loses against any other writer. Reading runs in one hop to a
+//! blocking thread. Writing has no hop at all: `append` holds its caller's thread until the commit is on the disk,
+//! and the journal, its one caller, has a thread for nothing else.
 
 mod append;
 mod open;
@@ -12,7 +13,6 @@ use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel_async::{pooled_connection::bb8::Pool, sync_connection_wrapper::SyncConnectionWrapper};
 use domain::{OrderId, Timestamp, order::Order};
-use tokio::sync::Mutex;
 
 use crate::{
     AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter,
@@ -38,7 +38,7 @@ impl Default for SqliteOptions {
 
 /// An open database file.
 pub struct SqliteStore {
-    writer: Mutex<Connection>,
+    writer: std::sync::Mutex<SqliteConnection>,
     readers: Pool<Connection>,
 }
 
@@ -64,10 +64,8 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>> {
-        let count = entries.len();
-        let mut writer = self.writer.lock().await;
-        let outcome = writer.spawn_blocking(move |conn| Ok(append::append(conn, &entries))).await;
-        outcome.unwrap_or_else(|error| vec![Err(AppendError::Unavailable { what: error.to_string() }); count])
+        let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        append::append(&mut writer, &entries)
     }
 
     async fn order_load(&self, id: OrderId) -> Result<Option<Order>, Error> {

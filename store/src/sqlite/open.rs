@@ -11,7 +11,6 @@ use diesel_async::{
     sync_connection_wrapper::SyncConnectionWrapper,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use tokio::sync::Mutex;
 
 use super::{SqliteOptions, SqliteStore};
 use crate::Error;
@@ -76,7 +75,7 @@ impl SqliteStore {
             .build(manager)
             .await
             .map_err(|e| Error::Open(format!("{}: no reader could be opened: {e}", path.display())))?;
-        Ok(SqliteStore { writer: Mutex::new(SyncConnectionWrapper::new(writer)), readers })
+        Ok(SqliteStore { writer: std::sync::Mutex::new(writer), readers })
     }
 }
 
