@@ -121,7 +121,7 @@ async fn a_silent_wechat_is_hedged_to_the_card_of_a_payer_who_agreed() {
 }
 
 #[actix_web::test]
-async fn a_threshold_changed_at_runtime_is_in_force_and_survives_a_restart() {
+async fn what_an_operator_changed_at_runtime_is_in_force_and_survives_a_restart() {
     let mut house = House::start("").await;
     let (status, changed) = house.patch("/admin/v1/tuning", &json!({ "hedge_after_ms": 600 })).await;
     assert_eq!((status, &changed["tuning"]["hedge_after_ms"]), (200, &json!(600)), "{changed:#}");
@@ -133,8 +133,13 @@ async fn a_threshold_changed_at_runtime_is_in_force_and_survives_a_restart() {
     tune.args(["tune", "poll_every_ms", "700", "--target", &api]);
     let (code, out, _) = common::output(tune);
     assert!(code == 0 && out.contains("poll_every_ms: 500 -> 700"), "{out}");
+    assert_eq!(house.patch("/admin/v1/channels/wechat", &json!({ "disabled": true })).await.0, 200);
     house.stop().await;
     house.start_again().await;
+    let wechat_is = |state: &'static str| move |c: &serde_json::Value| c["channels"][0]["state"] == state;
+    house.until_at("/admin/v1/channels", wechat_is("disabled")).await;
+    assert_eq!(house.patch("/admin/v1/channels/wechat", &json!({ "disabled": false })).await.0, 200);
+    house.until_at("/admin/v1/channels", wechat_is("healthy")).await;
     let (_, tuning) = house.get("/admin/v1/tuning").await;
     assert_eq!(
         (&tuning["tuning"]["hedge_after_ms"], &tuning["tuning"]["poll_every_ms"]),

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
+use domain::tuning::Tuning;
 use failsafe::{
     Config, FailurePolicy as _, Instrument, StateMachine, backoff,
     failure_policy::{self, ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow},
@@ -45,7 +47,7 @@ impl Instrument for Seen {
 
 /// The breaker.
 pub(crate) struct Breaker {
-    machine: StateMachine<Policy, Seen>,
+    machine: ArcSwap<StateMachine<Policy, Seen>>,
     seen: Seen,
     probing: AtomicBool,
 }
@@ -60,21 +62,26 @@ impl Breaker {
     /// Opens after `failures` in a row, or when few calls succeed; stays open for `open_for`.
     pub(crate) fn new(failures: u32, open_for: Duration) -> Breaker {
         let seen = Seen::default();
-        let rate = failure_policy::success_rate_over_time_window(
-            REQUIRED_SUCCESS_RATE,
-            RATE_CALLS_MIN,
-            RATE_WINDOW,
-            backoff::constant(open_for),
-        );
-        let policy =
-            rate.or_else(failure_policy::consecutive_failures(failures, backoff::constant(open_for)));
-        let machine = Config::new().failure_policy(policy).instrument(seen.clone()).build();
+        let machine = ArcSwap::from_pointee(machine(&seen, failures, open_for));
         Breaker { machine, seen, probing: AtomicBool::new(false) }
+    }
+
+    /// A breaker by these thresholds.
+    pub(crate) fn tuned(tuning: &Tuning) -> Breaker {
+        let (failures, open_for) = thresholds(tuning);
+        Breaker::new(failures, open_for)
+    }
+
+    /// Counts anew by changed thresholds, from closed: what was counted by the old ones says nothing about them.
+    pub(crate) fn retune(&self, tuning: &Tuning) {
+        let (failures, open_for) = thresholds(tuning);
+        self.machine.store(Arc::new(machine(&self.seen, failures, open_for)));
+        self.seen.0.store(CLOSED, Ordering::Release);
     }
 
     /// True while every call is turned away. Asking lets an open breaker whose rest is over half-open.
     pub(crate) fn turns_away(&self) -> bool {
-        !self.machine.is_call_permitted()
+        !self.machine.load().is_call_permitted()
     }
 
     /// False while calls are turned away or only probed: then nobody should queue for the channel.
@@ -84,7 +91,7 @@ impl Breaker {
 
     /// Leave to call, or `None` while open (or while another caller probes).
     pub(crate) fn leave(&self) -> Option<Leave<'_>> {
-        if !self.machine.is_call_permitted() {
+        if !self.machine.load().is_call_permitted() {
             return None;
         }
         let is_probe = self.seen.0.load(Ordering::Acquire) == HALF_OPEN;
@@ -95,15 +102,30 @@ impl Breaker {
     }
 }
 
+fn thresholds(tuning: &Tuning) -> (u32, Duration) {
+    (u32::try_from(tuning.breaker_failures).unwrap_or(u32::MAX), Duration::from_secs(tuning.breaker_open_s))
+}
+
+fn machine(seen: &Seen, failures: u32, open_for: Duration) -> StateMachine<Policy, Seen> {
+    let rate = failure_policy::success_rate_over_time_window(
+        REQUIRED_SUCCESS_RATE,
+        RATE_CALLS_MIN,
+        RATE_WINDOW,
+        backoff::constant(open_for),
+    );
+    let policy = rate.or_else(failure_policy::consecutive_failures(failures, backoff::constant(open_for)));
+    Config::new().failure_policy(policy).instrument(seen.clone()).build()
+}
+
 impl Leave<'_> {
     /// The channel answered in its right mind, whatever it said.
     pub(crate) fn healthy(self) {
-        self.breaker.machine.on_success();
+        self.breaker.machine.load().on_success();
     }
 
     /// The channel was silent or out of order.
     pub(crate) fn sick(self) {
-        self.breaker.machine.on_error();
+        self.breaker.machine.load().on_error();
     }
 }
 
@@ -138,5 +160,19 @@ mod tests {
         probe.healthy();
         assert!(breaker.is_closed() && !breaker.turns_away());
         assert!(breaker.leave().is_some());
+    }
+
+    #[test]
+    fn changed_thresholds_count_anew_from_closed() {
+        let breaker = Breaker::new(1, Duration::from_secs(60));
+        breaker.leave().unwrap().sick();
+        assert!(breaker.turns_away());
+        let tuning = Tuning { breaker_failures: 2, ..Tuning::default() };
+        breaker.retune(&tuning);
+        assert!(breaker.is_closed() && !breaker.turns_away());
+        breaker.leave().unwrap().sick();
+        assert!(breaker.is_closed(), "one failure is not two");
+        breaker.leave().unwrap().sick();
+        assert!(breaker.turns_away());
     }
 }

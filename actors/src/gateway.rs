@@ -3,9 +3,11 @@
 //! A call waits for its place in the pace and for a free slot, then leaves. The deadline covers all of it,
 //! so nothing queues for longer than it could matter. What runs out of time before it left is `NeverSent`;
 //! what runs out of time afterwards is `Silent`, and silence proves nothing. A call is never repeated here:
-//! whoever owes it (order, poller) repeats it under the same number.
+//! whoever owes it (order, poller) repeats it under the same number. Changed thresholds hold for the next call;
+//! calls under way keep the slots and the deadline they started with.
 
 use std::{
+    cell::RefCell,
     num::NonZeroU32,
     rc::Rc,
     sync::Arc,
@@ -18,6 +20,7 @@ use domain::{
     Answer, ChannelOrderNo, RefundNo,
     channel::{CloseAnswer, Fault, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk},
     routing::{Call, Outcome},
+    tuning::Tuning,
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Semaphore, oneshot};
@@ -40,10 +43,46 @@ struct Inner {
     channel: Arc<dyn Channel>,
     meter: Arc<Meter>,
     stats: Arc<Stats>,
+    tuning: TuningHandle,
+    limits: RefCell<Rc<Limits>>,
+}
+
+/// What the thresholds in force say about calls.
+struct Limits {
+    of: Arc<Tuning>,
     pace: DefaultDirectRateLimiter,
     slots: Semaphore,
     deadline: Duration,
     slow: Duration,
+}
+
+impl Limits {
+    fn new(of: Arc<Tuning>) -> Limits {
+        let pace =
+            u32::try_from(of.channel_pace_per_s).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        Limits {
+            pace: RateLimiter::direct(Quota::per_second(pace)),
+            slots: Semaphore::new(usize::try_from(of.channel_concurrency).unwrap_or(usize::MAX)),
+            deadline: Duration::from_millis(of.call_deadline_ms),
+            slow: Duration::from_millis(of.breaker_slow_ms),
+            of,
+        }
+    }
+
+    /// Whether `other` says the same about calls; most changes are about something else.
+    fn same(&self, other: &Tuning) -> bool {
+        let key = |t: &Tuning| {
+            [
+                t.channel_pace_per_s,
+                t.channel_concurrency,
+                t.call_deadline_ms,
+                t.breaker_slow_ms,
+                t.breaker_failures,
+                t.breaker_open_s,
+            ]
+        };
+        key(&self.of) == key(other)
+    }
 }
 
 /// What distinguishes the calls for meter, breaker and statistics.
@@ -86,18 +125,14 @@ impl ChannelGateway {
         stats: Arc<Stats>,
         tuning: &TuningHandle,
     ) -> ChannelGateway {
-        let t = tuning.get();
-        let pace =
-            u32::try_from(t.channel_pace_per_s).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let limits = RefCell::new(Rc::new(Limits::new(tuning.get())));
         let inner = Inner {
             name: channel.profile().id.to_string(),
             channel,
             meter,
             stats,
-            pace: RateLimiter::direct(Quota::per_second(pace)),
-            slots: Semaphore::new(usize::try_from(t.channel_concurrency).unwrap_or(usize::MAX)),
-            deadline: Duration::from_millis(t.call_deadline_ms),
-            slow: Duration::from_millis(t.breaker_slow_ms),
+            tuning: tuning.clone(),
+            limits,
         };
         ChannelGateway { inner: Rc::new(inner) }
     }
@@ -112,26 +147,44 @@ impl Actor for ChannelGateway {
 }
 
 impl Inner {
+    /// The limits in force. A changed breaker threshold starts a fresh, closed breaker.
+    fn limits(&self) -> Rc<Limits> {
+        let now = self.tuning.get();
+        let before = self.limits.borrow().clone();
+        if before.same(&now) {
+            return before;
+        }
+        if (before.of.breaker_failures, before.of.breaker_open_s)
+            != (now.breaker_failures, now.breaker_open_s)
+        {
+            self.meter.breaker().retune(&now);
+        }
+        let limits = Rc::new(Limits::new(now));
+        self.limits.replace(limits.clone());
+        limits
+    }
+
     /// Runs one call under pace, slot, breaker and deadline.
     async fn run<A, S, F>(&self, kind: Kind, call: impl FnOnce() -> F) -> Answer<A, S>
     where
         F: Future<Output = Answer<A, S>>,
     {
         let entered = Instant::now();
-        let answer = match tokio::time::timeout(self.deadline, self.place()).await {
+        let limits = self.limits();
+        let answer = match tokio::time::timeout(limits.deadline, self.place(&limits)).await {
             Err(_) => Answer::NeverSent("no free slot before the deadline".to_owned()),
             Ok(None) => Answer::NeverSent("the breaker is open".to_owned()),
             Ok(Some((_slot, leave))) => {
                 let ticket = kind.metered().map(|call| self.meter.begin(call));
-                let left = self.deadline.saturating_sub(entered.elapsed());
+                let left = limits.deadline.saturating_sub(entered.elapsed());
                 let started = Instant::now();
                 metrics::gauge!(metric::CHANNEL_IN_FLIGHT, "channel" => self.name.clone()).increment(1.0);
                 let answer = match tokio::time::timeout(left, call()).await {
                     Ok(answer) => answer,
-                    Err(_) => Answer::Silent(format!("no answer within {} ms", self.deadline.as_millis())),
+                    Err(_) => Answer::Silent(format!("no answer within {} ms", limits.deadline.as_millis())),
                 };
                 metrics::gauge!(metric::CHANNEL_IN_FLIGHT, "channel" => self.name.clone()).decrement(1.0);
-                self.judge(&answer, started.elapsed(), leave, ticket);
+                self.judge(&answer, (started.elapsed(), limits.slow), leave, ticket);
                 metrics::histogram!(metric::CHANNEL_SECONDS, "channel" => self.name.clone(), "call" => kind.label())
                     .record(started.elapsed().as_secs_f64());
                 answer
@@ -148,14 +201,17 @@ impl Inner {
     }
 
     /// Waits for the pace and a slot, then asks the breaker: a slot may come after the breaker opened.
-    async fn place(&self) -> Option<(tokio::sync::SemaphorePermit<'_>, Leave<'_>)> {
+    async fn place<'l>(
+        &'l self,
+        limits: &'l Limits,
+    ) -> Option<(tokio::sync::SemaphorePermit<'l>, Leave<'l>)> {
         if !self.meter.breaker().is_closed() {
             // Don't queue behind a channel that is out: only the probe goes on.
             let leave = self.meter.breaker().leave()?;
-            return Some((self.slots.acquire().await.ok()?, leave));
+            return Some((limits.slots.acquire().await.ok()?, leave));
         }
-        self.pace.until_ready().await;
-        let slot = self.slots.acquire().await.ok()?;
+        limits.pace.until_ready().await;
+        let slot = limits.slots.acquire().await.ok()?;
         Some((slot, self.meter.breaker().leave()?))
     }
 
@@ -163,7 +219,7 @@ impl Inner {
     fn judge<A, S>(
         &self,
         answer: &Answer<A, S>,
-        took: Duration,
+        (took, slow): (Duration, Duration),
         leave: Leave<'_>,
         ticket: Option<crate::meter::Ticket>,
     ) {
@@ -177,7 +233,7 @@ impl Inner {
         };
         match outcome {
             Outcome::Error => leave.sick(),
-            Outcome::Answered | Outcome::PayerFault if took >= self.slow => leave.sick(),
+            Outcome::Answered | Outcome::PayerFault if took >= slow => leave.sick(),
             Outcome::Answered | Outcome::PayerFault => leave.healthy(),
         }
         if let Some(ticket) = ticket {

@@ -31,7 +31,7 @@ use crate::{
     handle::Handle,
     house::House,
     metric_definitions as metric,
-    order::{Hear, StillOpenAt},
+    order::{Hear, Look, StillOpenAt},
     registry::{Deliver, Letter},
 };
 
@@ -41,7 +41,7 @@ const MAILBOX: usize = 65_536;
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A payer who came back is asked about this much later: usually the notification wins and saves the query.
 const HINT_GRACE: Duration = Duration::from_millis(300);
-/// How long a hint keeps an attempt in front.
+/// How long a hint or a waiting reader keeps an attempt in front.
 const HINT_LASTS: Duration = Duration::from_secs(10);
 /// Every so many silent rounds the order is asked whether it still wants to know: a lost `Unwatch` heals.
 const CONFIRM_EVERY: u32 = 20;
@@ -63,12 +63,13 @@ pub(crate) struct Unwatch {
     pub(crate) no: AttemptNo,
 }
 
-/// The payer came back, or a close said "paid": ask soon. Sent by the order.
+/// The payer came back, a close said "paid", or a reader waits. Sent by the order.
 #[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]
 pub(crate) struct Hint {
     pub(crate) id: OrderId,
     pub(crate) no: AttemptNo,
+    pub(crate) look: Look,
 }
 
 /// A query came back. Sent by the poller to itself.
@@ -85,6 +86,7 @@ struct Watched {
     exposed_at: Timestamp,
     last: Option<Timestamp>,
     hinted_until: Option<Timestamp>,
+    awaited_until: Option<Timestamp>,
     rounds: u32,
 }
 
@@ -236,7 +238,13 @@ impl Handler<Watch> for Poller {
         if self.watched.contains_key(&key) {
             return;
         }
-        let entry = Watched { exposed_at: watch.exposed_at, last: None, hinted_until: None, rounds: 0 };
+        let entry = Watched {
+            exposed_at: watch.exposed_at,
+            last: None,
+            hinted_until: None,
+            awaited_until: None,
+            rounds: 0,
+        };
         self.watched.insert(key, entry);
         let due = next_poll(watch.exposed_at, None, &self.house.tuning.get());
         self.queue.push(key, due, Urgency::Routine);
@@ -260,8 +268,16 @@ impl Handler<Hint> for Poller {
     fn handle(&mut self, hint: Hint, _: &mut Self::Context) {
         let (key, now) = ((hint.id, hint.no), self.house.clock.now());
         if let Some(watched) = self.watched.get_mut(&key) {
-            watched.hinted_until = Some(now.plus(HINT_LASTS));
-            self.queue.push(key, now.plus(HINT_GRACE), Urgency::Awaited);
+            match hint.look {
+                Look::Soon => {
+                    watched.hinted_until = Some(now.plus(HINT_LASTS));
+                    self.queue.push(key, now.plus(HINT_GRACE), Urgency::Awaited);
+                }
+                Look::First => {
+                    watched.awaited_until = Some(now.plus(HINT_LASTS));
+                    self.queue.raise(key, Urgency::Awaited);
+                }
+            }
         }
     }
 }
@@ -277,6 +293,8 @@ impl Handler<Asked> for Poller {
         let hinted = watched.hinted_until.is_some_and(|until| now < until);
         let (from, urgency) = if hinted {
             (watched.exposed_at.max(now.minus(HINT_LASTS)), Urgency::Awaited)
+        } else if watched.awaited_until.is_some_and(|until| now < until) {
+            (watched.exposed_at, Urgency::Awaited)
         } else {
             (watched.exposed_at, Urgency::Routine)
         };

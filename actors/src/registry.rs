@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     handle::Handle,
     house::{House, shard},
-    order::{Hear, HearError, Hint, OrderActor, RegisterPollsAgain, StillOpenAt, Stop},
+    order::{Hear, HearError, Look, OrderActor, RegisterPollsAgain, StillOpenAt, Stop},
 };
 
 /// Messages that may wait for all orders of a shard.
@@ -61,8 +61,8 @@ pub(crate) enum Letter {
     Hear(Hear),
     /// A query without a final word; not worth reviving an order for.
     StillOpen(StillOpenAt),
-    /// The payer came back.
-    Hint,
+    /// Somebody wants to know; not worth reviving an order for.
+    Look(Look),
 }
 
 /// A life is over. Sent by its actor, which waits for [`Stop`].
@@ -194,7 +194,7 @@ impl Handler<Deliver> for OrderRegistry {
                 }
             },
             Letter::StillOpen(still) => self.lives.get(&id).is_some_and(|a| a.try_send(still).is_err()),
-            Letter::Hint => self.lives.get(&id).is_some_and(|a| a.try_send(Hint).is_err()),
+            Letter::Look(look) => self.lives.get(&id).is_some_and(|a| a.try_send(look).is_err()),
         };
         if refused {
             self.house.undelivered("order");

@@ -96,6 +96,8 @@ impl Routes {
 
     /// Takes a channel out or back; the router acts on it at its next look.
     pub(crate) fn disable(&self, disabled: HashSet<ChannelId>) {
+        let count = u32::try_from(disabled.len()).unwrap_or(u32::MAX);
+        metrics::gauge!(metric::CHANNELS_DISABLED).set(f64::from(count));
         self.disabled.store(Arc::new(disabled));
     }
 

@@ -1,6 +1,6 @@
 //! The house from outside: what the front door calls. Starting and stopping are in [`start`](crate::start).
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     ChannelId, ChannelKind, OrderId, Timestamp,
@@ -17,15 +17,19 @@ use crate::{
     house::House,
     intake::Intake,
     journal::JournalError,
-    order::{Hear, HearError, Heard, entry, publish, route_need},
+    order::{Hear, HearError, Heard, Look, entry, publish, route_need},
     registry::{Adopt, Deliver, Letter},
     router::ChannelStatus,
+    start::DISABLED_KEY,
     stats::StatsView,
     view::OrderView,
 };
 
 /// How long a caller waits for an order's verdict; a commit takes milliseconds.
 const VERDICT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A reader who waits longer lets the order's queries go first.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The running house. Cheap to clone.
 #[derive(Clone)]
@@ -171,7 +175,11 @@ impl Service {
 
     /// The payer came back from paying: look now. Best effort; nothing is stored.
     pub fn hint(&self, id: OrderId) {
-        let told = self.house.registry(id).map(|r| r.tell(Deliver { id, letter: Letter::Hint }));
+        self.look(id, Look::Soon);
+    }
+
+    fn look(&self, id: OrderId, look: Look) {
+        let told = self.house.registry(id).map(|r| r.tell(Deliver { id, letter: Letter::Look(look) }));
         if !matches!(told, Some(Ok(()))) {
             self.house.undelivered("registry");
         }
@@ -219,12 +227,21 @@ impl Service {
         wait: Duration,
     ) -> Result<Option<OrderBody>, store::Error> {
         let until = tokio::time::Instant::now() + wait;
+        // Most changes come within a moment; only who waits longer costs a message.
+        let mut patience = Some(until.min(tokio::time::Instant::now() + PATIENCE));
         loop {
             let changed = self.house.board.subscribe(id);
             match self.order(id).await? {
                 Some(body) if body.version == version => {}
                 other => return Ok(other),
             }
+            tokio::pin!(changed);
+            if let Some(soon) = patience.take()
+                && tokio::time::timeout_at(soon, changed.as_mut()).await.is_ok()
+            {
+                continue;
+            }
+            self.look(id, Look::First);
             if tokio::time::timeout_at(until, changed).await.is_err() {
                 return self.order(id).await;
             }
@@ -276,9 +293,29 @@ impl Service {
         Ok(changed)
     }
 
-    /// Takes channels out of use (operators), or back. Open attempts go on; new ones start elsewhere.
-    pub fn disable(&self, channels: HashSet<ChannelId>) {
-        self.house.routes.disable(channels);
+    /// Takes a channel out of use (operators), or back: durable with its author, in force here at once and on every
+    /// other node within a second, kept over a restart. Open attempts go on; new ones start elsewhere. Repeating is safe.
+    ///
+    /// # Errors
+    /// The act could not be stored; nothing changed.
+    pub async fn disable(&self, channel: &ChannelId, out: bool, by: &str) -> Result<(), JournalError> {
+        let mut disabled = self.house.routes.disabled_now();
+        let changed = if out { disabled.insert(channel.clone()) } else { disabled.remove(channel) };
+        if !changed {
+            return Ok(());
+        }
+        let mut names: Vec<&str> = disabled.iter().map(ChannelId::as_str).collect();
+        names.sort_unstable();
+        let row = TuningChange {
+            key: DISABLED_KEY.to_owned(),
+            value: names.join(","),
+            at: self.house.clock.now(),
+            by: by.to_owned(),
+        };
+        self.house.journal.append(Entry::Tuning(row)).await?;
+        tracing::info!(channel.name = %channel, out, by, "an operator took a channel out or put it back");
+        self.house.routes.disable(disabled);
+        Ok(())
     }
 
     /// Every channel's state, as of the router's last look.

@@ -41,6 +41,8 @@ use crate::{
     webhook_sender::{WebhookOptions, WebhookSender},
 };
 
+/// Beside the thresholds, the store keeps which channels operators took out: their names, with commas between.
+pub(crate) const DISABLED_KEY: &str = "channels.disabled";
 /// How often a node looks for thresholds that another node or the command line changed.
 const TUNING_LOOK: Duration = Duration::from_millis(500);
 
@@ -90,7 +92,8 @@ pub struct Running {
 /// [`StartError`]; nothing is left running.
 pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let base = parts.tuning.clone();
-    let tuning = TuningHandle::new(with_stored(&base, &*parts.store).await?);
+    let stored = stored(&base, &*parts.store).await?;
+    let tuning = TuningHandle::new(stored.tuning);
     let stats = Arc::new(Stats::default());
     let client = reqwest::Client::builder()
         .tcp_nodelay(true)
@@ -103,11 +106,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let (mut views, mut meters) = (Vec::new(), Vec::new());
     for channel in parts.channels {
         let profile = channel.profile().clone();
-        let breaker = Breaker::new(
-            u32::try_from(base.breaker_failures).unwrap_or(u32::MAX),
-            Duration::from_secs(base.breaker_open_s),
-        );
-        let meter = Meter::new(profile.id.clone(), parts.clock.clone(), breaker);
+        let meter = Meter::new(profile.id.clone(), parts.clock.clone(), Breaker::tuned(&tuning.get()));
         meters.push((profile.id.clone(), meter.clone()));
         views.push(ChannelView {
             profile: profile.clone(),
@@ -141,6 +140,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         webhooks: Handle::default(),
         closing: false.into(),
     });
+    house.routes.disable(stored.disabled);
 
     let mut arbiters = Vec::new();
     arbiters.push(on_thread(house.clone(), start_journal).await?);
@@ -224,12 +224,21 @@ fn start_registry(house: Arc<House>, index: usize) {
     );
 }
 
-/// The configuration's thresholds with the store's on top. A stored value that is not valid any more (an
-/// older version wrote it) is left out and named.
-async fn with_stored(base: &Tuning, store: &dyn Store) -> Result<Tuning, store::Error> {
-    let stored = store.tuning_all().await?;
+/// What operators set, on this node or another.
+struct Stored {
+    tuning: Tuning,
+    disabled: HashSet<ChannelId>,
+}
+
+/// The configuration's thresholds with the store's on top, and the channels that are out of use. A stored value
+/// that is not valid any more (an older version wrote it) is left out and named.
+async fn stored(base: &Tuning, store: &dyn Store) -> Result<Stored, store::Error> {
+    let rows = store.tuning_all().await?;
     let mut tuning = base.clone();
-    let all: Vec<(String, String)> = stored.into_iter().map(|row| (row.key, row.value)).collect();
+    let all: Vec<(String, String)> = rows.into_iter().map(|row| (row.key, row.value)).collect();
+    let (disabled, all): (Vec<_>, Vec<_>) = all.into_iter().partition(|(key, _)| key == DISABLED_KEY);
+    let names = disabled.iter().flat_map(|(_, names)| names.split(','));
+    let disabled = names.filter_map(|name| ChannelId::new(name).ok()).collect();
     match base.patch(all.clone()) {
         Ok(patched) => tuning = patched,
         Err(error) => {
@@ -241,7 +250,7 @@ async fn with_stored(base: &Tuning, store: &dyn Store) -> Result<Tuning, store::
             }
         }
     }
-    Ok(tuning)
+    Ok(Stored { tuning, disabled })
 }
 
 /// Looks for changes made elsewhere, for as long as the thread lives.
@@ -250,18 +259,23 @@ async fn follow_tuning(house: Arc<House>, base: Tuning) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match with_stored(&base, &*house.store).await {
-            Ok(tuning) if tuning != *house.tuning.get() => {
+        let disabled_before = house.routes.disabled_now();
+        match stored(&base, &*house.store).await {
+            Ok(stored) => {
+                if stored.disabled != disabled_before && house.routes.disabled_now() == disabled_before {
+                    info!(disabled = ?stored.disabled, "channels were taken out or put back elsewhere");
+                    house.routes.disable(stored.disabled);
+                }
+                let tuning = stored.tuning;
+                if tuning == *house.tuning.get() {
+                    continue;
+                }
                 let changes = tuning.changes_since(&house.tuning.get());
                 info!(?changes, "thresholds changed elsewhere are in force here");
                 house.tuning.put(tuning);
             }
-            Ok(_) => {}
             Err(error) => warn!(%error, "thresholds could not be read; the ones in force stay"),
         }
-        let disabled: HashSet<ChannelId> = house.routes.disabled_now();
-        metrics::gauge!(crate::metric_definitions::CHANNELS_DISABLED)
-            .set(f64::from(u32::try_from(disabled.len()).unwrap_or(u32::MAX)));
     }
 }
 

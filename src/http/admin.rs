@@ -1,13 +1,13 @@
 //! For operators: channels, thresholds, switches, the notification log, orders and their stories.
 
-use std::{collections::HashSet, str::FromStr as _};
+use std::str::FromStr as _;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use actors::{StatsView, TuneError};
 use domain::{ChannelId, OrderId, tuning::Tuning};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Entry, NotificationFilter, OrderFilter, SwitchRow};
+use store::{NotificationFilter, OrderFilter};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -38,7 +38,7 @@ pub(super) struct ChannelSet {
 /// Takes a channel out of use, or back.
 #[utoipa::path(patch, path = "/admin/v1/channels/{name}", tag = "admin", params(("name" = String, Path)),
     request_body = ChannelSet,
-    description = "Takes a channel out of use until it is put back or the service restarts; open attempts go on.",
+    description = "Takes a channel out of use until it is put back, over restarts too; open attempts go on.",
     responses((status = 200, body = Object), (status = 404, body = Problem)))]
 pub(super) async fn channel_set(
     door: web::Data<Door>,
@@ -49,29 +49,14 @@ pub(super) async fn channel_set(
     let service = &door.service;
     let missing = || Problem::new(404, "unknown_channel", "No such channel is configured.");
     let id = ChannelId::new(&name).map_err(|_| missing())?;
-    let states = service.channels();
-    let present = states.iter().find(|c| c.channel == id.as_str()).ok_or_else(missing)?;
-    let others = states.iter().filter(|c| c.state == "disabled" && c.channel != id.as_str());
-    let mut disabled: HashSet<ChannelId> = others.filter_map(|c| ChannelId::new(&c.channel).ok()).collect();
-    if body.disabled {
-        disabled.insert(id.clone());
+    if !service.profiles().iter().any(|profile| profile.id == id) {
+        return Err(missing());
     }
-    let row = SwitchRow {
-        at: service.now(),
-        channel: id.to_string(),
-        from_state: present.state.to_owned(),
-        to_state: if body.disabled { "disabled" } else { "enabled" }.to_owned(),
-        from_channel: String::new(),
-        to_channel: String::new(),
-        reason: format!("by {}", remote(&req)),
-    };
-    // Kept first: an act that left no trace must not have happened.
-    if let Some(Err(error)) = service.store().append(vec![Entry::Switch(row)]).await.pop() {
+    if let Err(error) = service.disable(&id, body.disabled, &remote(&req)).await {
         tracing::error!(%error, "an operator's act could not be kept");
-        let detail = "The act could not be kept in the log; nothing changed. Try again.";
+        let detail = "The act could not be stored; nothing changed. Try again.";
         return Err(Problem::new(503, "store_unavailable", detail).after(1));
     }
-    service.disable(disabled);
     Ok(HttpResponse::Ok().json(json!({ "channel": id, "disabled": body.disabled })))
 }
 

@@ -42,6 +42,43 @@ fn request(order_no: &str, fen: i64) -> Arc<OrderRequest> {
     })
 }
 
+/// A disk of so many pages: the file may not grow beyond them.
+async fn cramped(path: &Path, pages_max: Option<u32>) -> SqliteStore {
+    SqliteStore::open(path, &SqliteOptions { pages_max, ..SqliteOptions::default() }).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_does_not_fit_keeps_what_it_holds_and_works_again_with_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("full.db");
+    let store = cramped(&path, Some(60)).await;
+    let (mut kept, mut refused) = (Vec::new(), Vec::new());
+    for n in 0..400 {
+        let (_, entry) = new_order(n, &format!("F{n}"));
+        match store.append(vec![entry]).await.pop().unwrap() {
+            Ok(_) => kept.push(n),
+            Err(AppendError::Unavailable { what }) => {
+                assert!(what.contains("full"), "{what}");
+                refused.push(n);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(!kept.is_empty() && refused.len() > 10, "{} fitted, {} did not", kept.len(), refused.len());
+    for n in &kept {
+        assert!(store.order_load(id(*n)).await.unwrap().is_some());
+    }
+    for n in &refused {
+        assert!(store.order_load(id(*n)).await.unwrap().is_none(), "half a row of F{n}");
+    }
+    drop(store);
+    let store = cramped(&path, None).await;
+    let again = refused[0];
+    let (_, entry) = new_order(again, &format!("F{again}"));
+    let outcome = store.append(vec![entry]).await.pop().unwrap();
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
 fn commit(
     order: &Arc<Order>,
     facts: Vec<domain::order::Fact>,

@@ -134,13 +134,18 @@ impl House {
 
     /// Waits until the order is as wanted.
     pub async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_at(&format!("/v1/orders/{id}"), wanted).await
+    }
+
+    /// What is read at a path, once it is as wanted.
+    pub async fn until_at(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + PATIENCE;
         loop {
-            let (_, order) = self.get(&format!("/v1/orders/{id}")).await;
-            if wanted(&order) {
-                return order;
+            let (_, found) = self.get(path).await;
+            if wanted(&found) {
+                return found;
             }
-            assert!(Instant::now() < until, "still {order:#}\n{}", self.log());
+            assert!(Instant::now() < until, "still {found:#}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }

@@ -84,10 +84,15 @@ pub(crate) struct StillOpenAt {
     pub(crate) not_found: bool,
 }
 
-/// The payer came back: look now. Sent by the registry.
+/// Somebody wants to know how the order stands. Sent by the registry.
 #[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]
-pub(crate) struct Hint;
+pub(crate) enum Look {
+    /// The payer came back from paying: ask soon, and often for a while.
+    Soon,
+    /// A reader waits for a change: keep the schedule, but go before those nobody waits for.
+    First,
+}
 
 /// A poller was reborn: register with it again. Sent by the registry.
 #[derive(Message, Clone, Copy)]

@@ -15,7 +15,7 @@ use domain::{
 };
 use store::Cause;
 
-use super::{Hear, Hint, OrderActor, RegisterPollsAgain, StillOpenAt};
+use super::{Hear, Look, OrderActor, RegisterPollsAgain, StillOpenAt};
 use crate::{
     gateway,
     house::House,
@@ -335,7 +335,9 @@ impl OrderActor {
                 }
                 // "Paid" or "unknown state": the query has the last word, and it should come soon.
                 Answer::Declined(ref refusal) if !leisure => {
-                    if refusal.fault == Fault::State && poller.tell(crate::poller::Hint { id, no }).is_err() {
+                    if refusal.fault == Fault::State
+                        && poller.tell(crate::poller::Hint { id, no, look: Look::Soon }).is_err()
+                    {
                         house.undelivered("poller");
                     }
                     Event::CloseUnanswered { no }
@@ -454,14 +456,14 @@ impl Handler<StillOpenAt> for OrderActor {
     }
 }
 
-impl Handler<Hint> for OrderActor {
+impl Handler<Look> for OrderActor {
     type Result = ();
 
-    fn handle(&mut self, _: Hint, _: &mut Self::Context) {
+    fn handle(&mut self, look: Look, _: &mut Self::Context) {
         let Some(order) = &self.order else { return };
         for attempt in order.uncertified() {
             if let Some(line) = self.house.lines.get(&attempt.channel)
-                && line.poller.tell(crate::poller::Hint { id: self.id, no: attempt.no }).is_err()
+                && line.poller.tell(crate::poller::Hint { id: self.id, no: attempt.no, look }).is_err()
             {
                 self.house.undelivered("poller");
             }

@@ -81,6 +81,15 @@ impl DueQueue {
         known
     }
 
+    /// Lets a waiting attempt go before less urgent ones, without asking about it any sooner. False if unknown; while
+    /// its query is in flight nothing changes, since [`DueQueue::finish`] brings its urgency.
+    pub fn raise(&mut self, key: PollKey, urgency: Urgency) -> bool {
+        if let Some(Place::Waiting { urgency: before, due }) = self.places.get(&key).copied() {
+            self.wait(key, due, urgency.min(before));
+        }
+        self.places.contains_key(&key)
+    }
+
     /// Forgets an attempt: it is certified, or its notification came. A query in flight is not waited for;
     /// its `finish` is ignored. False if unknown.
     pub fn remove(&mut self, key: PollKey) -> bool {

@@ -36,6 +36,19 @@ fn a_short_budget_goes_to_the_awaited_then_the_late_then_the_longest_due() {
 }
 
 #[test]
+fn a_waiting_reader_moves_an_attempt_to_the_front_and_not_forward_in_time() {
+    let mut queue = DueQueue::new();
+    queue.push(key(1), at(100), Urgency::Routine);
+    queue.push(key(2), at(200), Urgency::Routine);
+    assert!(queue.raise(key(2), Urgency::Awaited) && !queue.raise(key(9), Urgency::Awaited));
+    assert_eq!(queue.pop_due(at(150), 1), [key(1)], "not due yet");
+    queue.finish(key(1), at(180), Urgency::Routine);
+    assert_eq!(queue.pop_due(at(200), 1), [key(2)]);
+    assert!(queue.raise(key(2), Urgency::Awaited), "out: its urgency comes with its end");
+    assert_eq!(queue.pop_due(at(200), 9), [key(1)]);
+}
+
+#[test]
 fn a_hint_during_a_query_leads_to_another_query_at_once() {
     let mut queue = DueQueue::new();
     queue.push(key(1), at(0), Urgency::Routine);

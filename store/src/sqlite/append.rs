@@ -5,8 +5,8 @@
 //! itself refuses a row is everything rolled back and run again with a savepoint around each entry.
 
 use diesel::{
-    Connection as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, RunQueryDsl as _,
-    SqliteConnection, result::Error as Db,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, RunQueryDsl as _, SqliteConnection,
+    connection::SimpleConnection as _, result::Error as Db,
 };
 use domain::{
     AttemptNo, books,
@@ -22,28 +22,49 @@ type Outcome = Result<Appended, AppendError>;
 
 /// Commits a group; one outcome an entry.
 pub(super) fn append(conn: &mut SqliteConnection, entries: &[Entry]) -> Vec<Outcome> {
-    let together =
-        conn.immediate_transaction(|c| entries.iter().map(|e| one(c, e)).collect::<Result<Vec<_>, Db>>());
-    match together {
-        Ok(outcomes) => outcomes,
-        Err(_) => {
-            let apart = conn.immediate_transaction(|c| {
-                Ok::<_, Db>(
-                    entries
-                        .iter()
-                        .map(|e| match c.transaction(|c| one(c, e)) {
-                            Ok(outcome) => outcome,
-                            Err(error) => Err(refused(&error)),
-                        })
-                        .collect::<Vec<_>>(),
-                )
-            });
-            apart.unwrap_or_else(|error| {
-                let what = error.to_string();
-                entries.iter().map(|_| Err(AppendError::Unavailable { what: what.clone() })).collect()
-            })
-        }
+    let together = transaction(conn, |c| entries.iter().map(|e| one(c, e)).collect());
+    let mut apart = || transaction(conn, |c| entries.iter().map(|e| alone(c, e)).collect());
+    together.or_else(|_: Db| apart()).unwrap_or_else(|error: Db| {
+        let what = error.to_string();
+        entries.iter().map(|_| Err(AppendError::Unavailable { what: what.clone() })).collect()
+    })
+}
+
+/// Runs `work` in an immediate transaction. diesel's own keeps a count of open transactions, and SQLite ends one by
+/// itself when the disk is full or fails: from then on every transaction would be refused, room or no room.
+fn transaction<T>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Db>,
+) -> Result<T, Db> {
+    conn.batch_execute("BEGIN IMMEDIATE")?;
+    let done = work(conn).and_then(|done| conn.batch_execute("COMMIT").map(|()| done));
+    if done.is_err() {
+        abandon(conn);
     }
+    done
+}
+
+/// Ends a transaction of which nothing shall stay, if there still is one.
+pub(super) fn abandon(conn: &mut SqliteConnection) {
+    let _ended_by_sqlite_already = conn.batch_execute("ROLLBACK");
+}
+
+/// One entry that may be refused by a rule of the tables without harm to the others. Any other error is the
+/// database's state, and ends the group.
+fn alone(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
+    conn.batch_execute("SAVEPOINT entry")?;
+    let outcome = match one(conn, entry) {
+        Ok(outcome) => outcome,
+        Err(error) => match refused(&error) {
+            invalid @ AppendError::Invalid { .. } => {
+                conn.batch_execute("ROLLBACK TO entry")?;
+                Err(invalid)
+            }
+            _ => return Err(error),
+        },
+    };
+    conn.batch_execute("RELEASE entry")?;
+    Ok(outcome)
 }
 
 /// A rule of the tables is our mistake; anything else is the database's state.

@@ -64,7 +64,13 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>> {
-        let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut writer = self.writer.lock().unwrap_or_else(|poisoned| {
+            // A panic in the middle of a group: nothing of it was committed, and nobody was told that it was.
+            self.writer.clear_poison();
+            let mut writer = poisoned.into_inner();
+            append::abandon(&mut writer);
+            writer
+        });
         append::append(&mut writer, &entries)
     }
 
