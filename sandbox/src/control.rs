@@ -7,10 +7,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    alipay::{self, Alipay},
     campus_card::{Account, CampusCard},
     faults::FaultSet,
     page,
-    wechat::{Outcome, Wechat, pay},
+    payer::Outcome,
+    wechat::{Wechat, pay},
     world::World,
 };
 
@@ -22,6 +24,7 @@ pub(crate) struct Control {
     pub(crate) world: Arc<World>,
     pub(crate) wechat: Arc<Wechat>,
     pub(crate) card: Arc<CampusCard>,
+    pub(crate) alipay: Arc<Alipay>,
     pub(crate) channels: BTreeMap<String, String>,
 }
 
@@ -105,28 +108,43 @@ async fn pay_credential(state: State, body: web::Bytes) -> HttpResponse {
         Ok(asked) => asked,
         Err(problem) => return bad(problem),
     };
-    let refused = |reason: &str| HttpResponse::Conflict().json(json!({ "paid": false, "reason": reason }));
     match (asked.channel.as_str(), asked.outcome.as_str()) {
         ("campus_card", _) => refused("direct_channel"),
         ("wechat", "pay") => {
             let wechat = web::Data::from(Arc::clone(&state.wechat));
-            match pay(&wechat, &asked.credential, &asked.payer) {
-                Outcome::Paid { trade_no, at } => HttpResponse::Ok().json(json!({
-                    "paid": true, "trade_no": trade_no, "paid_at": crate::clock::beijing(at),
-                    "paid_at_us": at.micros(),
-                })),
-                Outcome::Refused(reason) => refused(reason),
-            }
+            told(pay(&wechat, &asked.credential, &asked.payer))
         }
-        ("wechat", reason @ ("no_balance" | "wrong_password" | "cancel")) => {
-            state.world.count(&format!("wechat.payer.{reason}"));
+        (alipay::NAME, how @ ("pay" | "credit")) => {
+            told(alipay::pay(&state.alipay, &asked.credential, &asked.payer, how == "credit"))
+        }
+        (channel @ ("wechat" | alipay::NAME), reason @ ("no_balance" | "wrong_password" | "cancel")) => {
+            if channel == alipay::NAME {
+                alipay::look(&state.alipay, &asked.credential);
+            }
+            state.world.count(&format!("{channel}.payer.{reason}"));
             refused(reason)
         }
         ("wechat", other) => {
             bad(format!("outcome \"{other}\": expected pay, no_balance, wrong_password or cancel"))
         }
-        (other, _) => bad(format!("channel \"{other}\": expected wechat or campus_card")),
+        (alipay::NAME, other) => {
+            bad(format!("outcome \"{other}\": expected pay, credit, no_balance, wrong_password or cancel"))
+        }
+        (other, _) => bad(format!("channel \"{other}\": expected wechat, alipay or campus_card")),
     }
+}
+
+fn told(outcome: Outcome) -> HttpResponse {
+    match outcome {
+        Outcome::Paid { trade_no, at } => HttpResponse::Ok().json(json!({
+            "paid": true, "trade_no": trade_no, "paid_at": crate::clock::beijing(at), "paid_at_us": at.micros(),
+        })),
+        Outcome::Refused(reason) => refused(reason),
+    }
+}
+
+fn refused(reason: &str) -> HttpResponse {
+    HttpResponse::Conflict().json(json!({ "paid": false, "reason": reason }))
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@
 //! credentials and shows the books. The keys folder holds what an SDK needs. The sandbox shares nothing with
 //! our own adapters but `domain` and the signature primitives, so that one mistake cannot hide on both sides.
 
+mod alipay;
 mod books;
 mod campus_card;
 mod clock;
@@ -12,6 +13,7 @@ mod faults;
 mod folder;
 mod notify;
 mod page;
+mod payer;
 mod wechat;
 mod world;
 
@@ -66,18 +68,27 @@ pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
     let (control, control_url) = listen(options.port_base, 0)?;
     let (wechat_at, wechat_url) = listen(options.port_base, 1)?;
     let (card_at, card_origin) = listen(options.port_base, 2)?;
+    let (alipay_at, alipay_origin) = listen(options.port_base, 3)?;
     let card_url = format!("{card_origin}/ccp");
+    let alipay_url = format!("{alipay_origin}{}", alipay::GATEWAY);
     let wechat = wechat::Wechat::open(&options.dir.join("wechat"), &wechat_url, Arc::clone(&world))?;
     let card =
         campus_card::CampusCard::open(&options.dir.join("campus_card"), &card_url, Arc::clone(&world))?;
+    let alipay = alipay::Alipay::open(&options.dir.join("alipay"), &alipay_origin, Arc::clone(&world))?;
 
     let mut servers = Vec::new();
     let serves = Arc::clone(&wechat);
     servers.push(run(wechat_at, move |cfg| serves.configure(cfg))?);
     let serves = Arc::clone(&card);
     servers.push(run(card_at, move |cfg| serves.configure(cfg))?);
-    let channels = BTreeMap::from([("wechat".to_owned(), wechat_url), ("campus_card".to_owned(), card_url)]);
-    let state = web::Data::new(control::Control { world, wechat, card, channels: channels.clone() });
+    let serves = Arc::clone(&alipay);
+    servers.push(run(alipay_at, move |cfg| serves.configure(cfg))?);
+    let channels = BTreeMap::from([
+        (wechat::NAME.to_owned(), wechat_url),
+        (campus_card::NAME.to_owned(), card_url),
+        (alipay::NAME.to_owned(), alipay_url),
+    ]);
+    let state = web::Data::new(control::Control { world, wechat, card, alipay, channels: channels.clone() });
     servers.push(run(control, move |cfg| control::configure(cfg, &state))?);
 
     // Written last: whoever finds this file finds everything else.

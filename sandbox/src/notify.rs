@@ -36,6 +36,8 @@ pub(crate) struct Delivery {
     pub fate: NotifyFate,
     /// The pauses before each repeat.
     pub schedule: &'static [u64],
+    /// The whole body of an answer that takes it; without one any success does.
+    pub wants: Option<&'static str>,
     /// Makes it for this moment; `None` if it cannot be made.
     pub sign: Arc<dyn Fn(Look) -> Option<Signed> + Send + Sync>,
 }
@@ -68,7 +70,13 @@ impl Notifier {
         for (name, value) in signed.headers {
             call = call.header(name, value);
         }
-        let taken = call.send().await.is_ok_and(|answer| answer.status().is_success());
+        let taken = match (call.send().await, delivery.wants) {
+            (Ok(answer), None) => answer.status().is_success(),
+            (Ok(answer), Some(word)) => {
+                answer.status().as_u16() == 200 && answer.text().await.is_ok_and(|text| text == word)
+            }
+            (Err(_), _) => false,
+        };
         let word = if taken { "taken" } else { "refused" };
         world.count(&format!("{}.notifications.{word}", delivery.channel));
         taken

@@ -22,7 +22,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub(crate) use self::pay::{Outcome, pay};
+pub(crate) use self::pay::pay;
 use self::{
     keys::Keys,
     refusal::Refusal,

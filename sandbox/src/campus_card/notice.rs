@@ -154,7 +154,7 @@ fn send(
         before(look);
         Some(make(&card, &event, look))
     };
-    let delivery = Delivery { channel: NAME, url, fate, schedule, sign: Arc::new(sign) };
+    let delivery = Delivery { channel: NAME, url, fate, schedule, wants: None, sign: Arc::new(sign) };
     deliver(Arc::clone(&me.world), delivery);
 }
 

@@ -32,7 +32,10 @@ pub(crate) fn send(me: Arc<Wechat>, trade: Trade, event: Event, url: String, not
     fate.after += not_before;
     let id = uuid::Uuid::new_v4().to_string();
     let sign = move |look| make(&me, &trade, &event, &id, look);
-    deliver(world, Delivery { channel: NAME, url, fate, schedule: &SCHEDULE, sign: Arc::new(sign) });
+    deliver(
+        world,
+        Delivery { channel: NAME, url, fate, schedule: &SCHEDULE, wants: None, sign: Arc::new(sign) },
+    );
 }
 
 fn make(me: &Wechat, trade: &Trade, event: &Event, id: &str, look: Look) -> Option<Signed> {

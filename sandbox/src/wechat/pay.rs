@@ -1,22 +1,13 @@
 //! The payer's side: what happens when a credential is paid in the app.
 
 use actix_web::web;
-use domain::Timestamp;
 use serde_json::Value;
 
 use super::{
     NAME, Wechat, callback,
     trade::{Paid, State},
 };
-
-/// What the payer sees.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outcome {
-    /// Money moved.
-    Paid { trade_no: String, at: Timestamp },
-    /// It did not; the word says why.
-    Refused(&'static str),
-}
+use crate::payer::Outcome;
 
 /// Pays a credential in any of the forms that a front end holds it in.
 pub(crate) fn pay(me: &web::Data<Wechat>, credential: &Value, payer: &str) -> Outcome {

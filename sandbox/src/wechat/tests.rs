@@ -9,7 +9,8 @@ use actix_web::{App, test, web};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Outcome, Wechat, pay};
+use super::{Wechat, pay};
+use crate::payer::Outcome;
 use crate::world::World;
 
 struct Client {
