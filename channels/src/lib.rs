@@ -17,6 +17,7 @@ mod replay;
 mod signing_pool;
 mod wire;
 
+pub mod alipay;
 pub mod campus_card;
 pub mod wechat;
 

@@ -9,13 +9,14 @@ use domain::ChannelId;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Channel, Clock, ConfigFault, Error, campus_card, config::Faults, system_clock, wechat};
+use crate::{Channel, Clock, ConfigFault, Error, alipay, campus_card, config::Faults, system_clock, wechat};
 
 type Build = fn(ChannelId, Value, Clock) -> Result<Arc<dyn Channel>, Vec<ConfigFault>>;
 
 /// Name and constructor of every channel there is.
 const CHANNELS: &[(&str, Build)] = &[
     ("wechat", |id, options, clock| Ok(Arc::new(wechat::WeChat::build(id, &read(options)?, clock)?))),
+    ("alipay", |id, options, clock| Ok(Arc::new(alipay::Alipay::build(id, read(options)?, clock)?))),
     ("campus_card", |id, options, clock| {
         Ok(Arc::new(campus_card::CampusCard::build(id, &read(options)?, clock)?))
     }),

@@ -101,6 +101,11 @@ impl Http {
         Http::parse(url.as_str())
     }
 
+    /// A full address that the channel named, at its own host; for files that are fetched without a signature.
+    pub(crate) fn address(address: &str) -> Result<Target, Lost> {
+        Http::parse(address)
+    }
+
     fn parse(address: &str) -> Result<Target, Lost> {
         let url =
             Url::parse(address).map_err(|e| Lost::NeverSent(format!("{address:?} is no address: {e}")))?;

@@ -121,7 +121,11 @@ impl House {
 
     /// The payer pays what the order shows.
     pub async fn pay(&self, order: &Value) -> (u16, Value) {
-        let body = json!({ "channel": "wechat", "credential": order["credential"], "payer": "someone" });
+        self.pay_over("wechat", order).await
+    }
+
+    pub async fn pay_over(&self, channel: &str, order: &Value) -> (u16, Value) {
+        let body = json!({ "channel": channel, "credential": order["credential"], "payer": "someone" });
         let call = self.http.post(format!("{}/_sandbox/pay", self.control())).body(body.to_string());
         read(call.send().await.unwrap()).await
     }

@@ -155,7 +155,7 @@ fn configuration(listen: &str, dir: &Path, secret: &str, keys: &Path) -> anyhow:
         [log]
         level = "warn"
         [channels]
-        order = ["wechat", "campus_card"]
+        order = ["wechat", "alipay", "campus_card"]
     };
     let mut put = |section: &str, key: &str, value: toml::Value| {
         let table = all.entry(section).or_insert_with(|| toml::Table::new().into());
