@@ -66,6 +66,24 @@ async fn a_silent_prepay_is_hedged_onto_the_card_and_a_late_credential_is_never_
 }
 
 #[actix_rt::test]
+async fn a_code_that_nobody_scanned_ends_the_order_after_its_end_and_not_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let alipay = Double::new("alipay", ChannelKind::Credential);
+    alipay.script.lock().unwrap().unscanned = true;
+    let tuning = Tuning { certify_grace_s: 2, poll_every_ms: 100, ..Tuning::default() };
+    let house = house(dir.path(), vec![alipay.clone()], tuning).await;
+    let mut wanted = request("U1", 900, &[]);
+    wanted.expires_at = wanted.expires_at.minus(Duration::from_secs(598));
+    let end = wanted.expires_at;
+    let id = house.service.accept(wanted, "h".to_owned()).await.unwrap().id;
+    let failed = until(&house.service, id, |v| v["state"] == "failed").await;
+    assert!(house.service.now() >= end.plus(Duration::from_secs(1)), "failed before anybody could know");
+    assert_eq!(failed["attempts"][0]["certificate"], "closed");
+    assert!(alipay.script.lock().unwrap().queries > 2);
+    house.running.stop(Duration::from_secs(2)).await;
+}
+
+#[actix_rt::test]
 async fn a_second_capture_is_refunded_without_anyones_doing() {
     let dir = tempfile::tempdir().unwrap();
     let wechat = Double::new("wechat", ChannelKind::Credential);

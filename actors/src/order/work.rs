@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, SpawnHandle};
 use domain::{
-    Answer, AttemptNo, ChannelKind, Evidence, EvidenceSource, OrderId, RefundNo,
+    Answer, AttemptNo, ChannelKind, Evidence, EvidenceSource, Found, OrderId, RefundNo,
     channel::{Fault, PrepayAsk, RefundAsk},
     order::{Event, NeverExposed, Order, Owed, RefundState, resume, resume::refused_channels},
     routing::{Choice, RouteNeed},
@@ -439,6 +439,14 @@ impl Handler<StillOpenAt> for OrderActor {
     type Result = ();
 
     fn handle(&mut self, still: StillOpenAt, ctx: &mut Self::Context) {
+        let (now, rules) = (self.house.clock.now(), self.house.tuning.rules());
+        if still.not_found && self.order.as_ref().is_some_and(|o| o.is_gone(still.no, now, &rules)) {
+            let reference = "no such trade, after its end".to_owned();
+            let evidence = Evidence { source: EvidenceSource::Query, reference, found: Found::Closed };
+            let event = Event::Found { no: still.no, evidence };
+            let cause = Cause::new(event.label(), "query", "no such trade, after its end");
+            return self.hear(Hear { event, cause, reply: None }, ctx);
+        }
         let prepay = Owed::Prepay(still.no);
         let parked = self.desk.slot(&prepay).is_some_and(|s| matches!(s.doing, Doing::Parked));
         if still.not_found && parked {

@@ -45,6 +45,8 @@ pub struct Script {
     pub prepay_takes: Duration,
     /// Prepays that stay silent from now on.
     pub silent: bool,
+    /// Trades are unknown until they are paid, as codes are that nobody scanned.
+    pub unscanned: bool,
     /// Numbers that were paid, with the amount.
     pub paid: HashMap<String, i64>,
     pub closed: Vec<String>,
@@ -106,6 +108,7 @@ impl Channel for Double {
         self.script.lock().unwrap().queries += 1;
         match self.capture(number.as_str()) {
             Some(found) => Answer::Settled(found),
+            None if self.script.lock().unwrap().unscanned => Answer::Accepted(StillOpen::NotFound),
             None => Answer::Accepted(StillOpen::Pending),
         }
     }
@@ -114,7 +117,11 @@ impl Channel for Double {
         if let Some(found) = self.capture(number.as_str()) {
             return Answer::Settled(found);
         }
-        self.script.lock().unwrap().closed.push(number.to_string());
+        let mut script = self.script.lock().unwrap();
+        if script.unscanned {
+            return Answer::Accepted(StillOpen::NotFound);
+        }
+        script.closed.push(number.to_string());
         Answer::Settled(Found::Closed)
     }
 

@@ -10,6 +10,7 @@ pub mod attempt;
 pub mod decide;
 pub mod event;
 pub mod fact;
+mod gone;
 #[cfg(test)]
 mod proofs;
 pub mod refund;
