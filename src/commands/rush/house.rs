@@ -46,8 +46,13 @@ pub(super) fn store_path(dir: &Path) -> PathBuf {
 }
 
 impl House {
-    /// Starts both and waits until the service takes orders.
-    pub(super) async fn start(dir: &Path, seed: u64, configs: &[PathBuf]) -> anyhow::Result<House> {
+    /// Starts both and waits until the service takes orders. The service has the channels that the orders allow.
+    pub(super) async fn start(
+        dir: &Path,
+        seed: u64,
+        channels: &[String],
+        configs: &[PathBuf],
+    ) -> anyhow::Result<House> {
         if store_path(dir).exists() {
             bail!("{} holds a store already; give --keep an empty folder", dir.display());
         }
@@ -63,7 +68,7 @@ impl House {
         let secret = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
         let webhook_secret = format!("whsec_{}", STANDARD.encode(secret));
         let own = dir.join("rushpay.toml");
-        let text = configuration(&listen, dir, &webhook_secret, &keys)?;
+        let text = configuration(&listen, dir, &webhook_secret, (&keys, channels))?;
         std::fs::write(&own, text).with_context(|| format!("cannot write {}", own.display()))?;
         let configs: Vec<PathBuf> = std::iter::once(own).chain(configs.iter().cloned()).collect();
         let mut service = serve(dir, &configs)?;
@@ -147,15 +152,18 @@ fn free_address() -> anyhow::Result<String> {
     Ok(listener.local_addr()?.to_string())
 }
 
-fn configuration(listen: &str, dir: &Path, secret: &str, keys: &Path) -> anyhow::Result<String> {
+fn configuration(
+    listen: &str,
+    dir: &Path,
+    secret: &str,
+    (keys, channels): (&Path, &[String]),
+) -> anyhow::Result<String> {
     let mut all = toml::toml! {
         [http]
         // One generator stands for every client.
         rate_per_s = 1000000
         [log]
         level = "warn"
-        [channels]
-        order = ["wechat", "alipay", "campus_card"]
     };
     let mut put = |section: &str, key: &str, value: toml::Value| {
         let table = all.entry(section).or_insert_with(|| toml::Table::new().into());
@@ -166,7 +174,10 @@ fn configuration(listen: &str, dir: &Path, secret: &str, keys: &Path) -> anyhow:
     put("http", "listen", listen.into());
     put("store", "path", store_path(dir).display().to_string().into());
     put("webhooks", "secret", secret.into());
-    for (name, table) in config::channels_of_sandbox(keys)? {
+    put("channels", "order", channels.to_vec().into());
+    for (name, table) in
+        config::channels_of_sandbox(keys)?.into_iter().filter(|(name, _)| channels.contains(name))
+    {
         put("channels", &name, table);
     }
     Ok(toml::to_string(&all)?)
