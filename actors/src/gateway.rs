@@ -17,8 +17,8 @@ use std::{
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use channels::Channel;
 use domain::{
-    Answer, ChannelOrderNo, RefundNo,
-    channel::{CloseAnswer, Fault, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk},
+    Answer,
+    channel::{CloseAnswer, Fault, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk, TradeKey},
     routing::{Call, Outcome},
     tuning::Tuning,
 };
@@ -301,11 +301,11 @@ gateway_call!(
 );
 gateway_call!(
     /// Sent by the poller.
-    Query(number: ChannelOrderNo) -> QueryAnswer, Kind::Query, |channel, m| channel.query(&m.number)
+    Query(trade: TradeKey) -> QueryAnswer, Kind::Query, |channel, m| channel.query(&m.trade)
 );
 gateway_call!(
     /// Sent by an order.
-    Close(number: ChannelOrderNo) -> CloseAnswer, Kind::Close, |channel, m| channel.close(&m.number)
+    Close(trade: TradeKey) -> CloseAnswer, Kind::Close, |channel, m| channel.close(&m.trade)
 );
 gateway_call!(
     /// Sent by an order.
@@ -313,8 +313,7 @@ gateway_call!(
 );
 gateway_call!(
     /// Sent by an order.
-    RefundQuery(refund_no: RefundNo, number: ChannelOrderNo) -> RefundAnswer, Kind::RefundQuery,
-    |channel, m| channel.refund_query(&m.refund_no, &m.number)
+    RefundQuery(ask: RefundAsk) -> RefundAnswer, Kind::RefundQuery, |channel, m| channel.refund_query(&m.ask)
 );
 gateway_call!(
     /// Sent by the router while a channel recovers and has no traffic.

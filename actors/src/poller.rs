@@ -18,7 +18,7 @@ use std::{
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use domain::{
     Answer, AttemptNo, ChannelId, Evidence, EvidenceSource, Found, OrderId, Timestamp,
-    channel::StillOpen,
+    channel::{StillOpen, TradeKey},
     order::Event,
     polling::{DueQueue, PollKey, Urgency, next_poll},
 };
@@ -53,6 +53,8 @@ pub(crate) struct Watch {
     pub(crate) id: OrderId,
     pub(crate) no: AttemptNo,
     pub(crate) exposed_at: Timestamp,
+    pub(crate) planned_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
 }
 
 /// Stop asking. Sent by its order; unknown keys are ignored.
@@ -84,6 +86,8 @@ struct Asked {
 #[derive(Clone, Copy)]
 struct Watched {
     exposed_at: Timestamp,
+    planned_at: Timestamp,
+    expires_at: Timestamp,
     last: Option<Timestamp>,
     hinted_until: Option<Timestamp>,
     awaited_until: Option<Timestamp>,
@@ -168,12 +172,12 @@ impl Poller {
     /// Sends one query; its answer goes to the order, and the word that it came back to the poller.
     fn ask(&mut self, key: PollKey) {
         let Some(line) = self.house.lines.get(&self.channel) else { return };
-        let rounds = self.watched.get(&key).map_or(0, |w| w.rounds);
+        let Some(&Watched { rounds, planned_at, expires_at, .. }) = self.watched.get(&key) else { return };
         let (id, no) = key;
+        let trade = TradeKey { number: id.channel_order_no(no), planned_at, expires_at };
         let (gateway, house, me) = (line.gateway.clone(), self.house.clone(), self.me.clone());
         actix::spawn(async move {
-            let number = id.channel_order_no(no);
-            let answer = gateway.ask(|reply| gateway::Query { number, reply }).await;
+            let answer = gateway.ask(|reply| gateway::Query { trade, reply }).await;
             let (letter, settled) = match answer {
                 Answer::Settled(found) => (Some(Letter::Hear(heard(no, found))), true),
                 Answer::Accepted(still) => {
@@ -240,6 +244,8 @@ impl Handler<Watch> for Poller {
         }
         let entry = Watched {
             exposed_at: watch.exposed_at,
+            planned_at: watch.planned_at,
+            expires_at: watch.expires_at,
             last: None,
             hinted_until: None,
             awaited_until: None,

@@ -13,7 +13,7 @@ use domain::{
     ChannelOrderNo, Found, RefundNo, Timestamp,
     channel::{
         ChannelProfile, CloseAnswer, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk,
-        RefundFound,
+        RefundFound, TradeKey,
     },
 };
 use jiff::civil::Date;
@@ -31,16 +31,16 @@ pub trait Channel: Send + Sync {
     async fn prepay(&self, ask: &PrepayAsk) -> PrepayAnswer;
 
     /// Asks what became of a trade. Harmless.
-    async fn query(&self, number: &ChannelOrderNo) -> QueryAnswer;
+    async fn query(&self, trade: &TradeKey) -> QueryAnswer;
 
     /// Asks that the trade never be paid; a paid one stays paid. Repeating is safe.
-    async fn close(&self, number: &ChannelOrderNo) -> CloseAnswer;
+    async fn close(&self, trade: &TradeKey) -> CloseAnswer;
 
     /// Asks for a refund. Repeating with the same refund number is safe, with another it is a second refund.
     async fn refund(&self, ask: &RefundAsk) -> RefundAnswer;
 
-    /// Asks what became of a refund. Harmless.
-    async fn refund_query(&self, refund_no: &RefundNo, order: &ChannelOrderNo) -> RefundAnswer;
+    /// Asks what became of a refund that was asked for in these words. Harmless.
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAnswer;
 
     /// The channel's bill of a day (in the channel's own format, checked against its signature or hash).
     ///

@@ -19,6 +19,7 @@ mod wire;
 
 pub mod alipay;
 pub mod campus_card;
+pub mod unionpay;
 pub mod wechat;
 
 pub use channel::{

@@ -9,7 +9,9 @@ use domain::ChannelId;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Channel, Clock, ConfigFault, Error, alipay, campus_card, config::Faults, system_clock, wechat};
+use crate::{
+    Channel, Clock, ConfigFault, Error, alipay, campus_card, config::Faults, system_clock, unionpay, wechat,
+};
 
 type Build = fn(ChannelId, Value, Clock) -> Result<Arc<dyn Channel>, Vec<ConfigFault>>;
 
@@ -17,6 +19,7 @@ type Build = fn(ChannelId, Value, Clock) -> Result<Arc<dyn Channel>, Vec<ConfigF
 const CHANNELS: &[(&str, Build)] = &[
     ("wechat", |id, options, clock| Ok(Arc::new(wechat::WeChat::build(id, &read(options)?, clock)?))),
     ("alipay", |id, options, clock| Ok(Arc::new(alipay::Alipay::build(id, read(options)?, clock)?))),
+    ("unionpay", |id, options, clock| Ok(Arc::new(unionpay::UnionPay::build(id, read(options)?, clock)?))),
     ("campus_card", |id, options, clock| {
         Ok(Arc::new(campus_card::CampusCard::build(id, &read(options)?, clock)?))
     }),

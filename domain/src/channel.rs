@@ -69,6 +69,13 @@ pub enum Credential {
         /// The parameters, as the client wants them.
         params: std::collections::BTreeMap<String, String>,
     },
+    /// A form that the payer's browser must post as it is: a page submits it at once.
+    Form {
+        /// Where it goes.
+        action: String,
+        /// Its fields, all of them signed.
+        fields: std::collections::BTreeMap<String, String>,
+    },
     /// An address to send the browser to.
     H5 {
         /// The address.
@@ -231,11 +238,27 @@ pub struct Evidence {
     pub found: Found,
 }
 
+/// A trade at a channel, as much of it as is needed to ask about it.
+///
+/// The number alone does not name a trade everywhere: UnionPay wants the moment that was sent with it, and no word
+/// about an unpaid trade is final there before its last moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradeKey {
+    /// The number we gave it.
+    pub number: crate::ChannelOrderNo,
+    /// When the attempt was planned; the same in every call about it.
+    pub planned_at: Timestamp,
+    /// The last moment at which the payer may pay.
+    pub expires_at: Timestamp,
+}
+
 /// What the channel is asked to collect: one attempt, ready for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrepayAsk {
     /// The number it keeps at the channel.
     pub channel_order_no: crate::ChannelOrderNo,
+    /// When the attempt was planned; a repeat carries the same moment.
+    pub planned_at: Timestamp,
     /// How much.
     pub amount: Money,
     /// Shown to the payer.
@@ -257,8 +280,12 @@ pub struct PrepayAsk {
 pub struct RefundAsk {
     /// The refund's own number: the channel's idempotency key.
     pub refund_no: crate::RefundNo,
+    /// When it was booked; a repeat carries the same moment.
+    pub booked_at: Timestamp,
     /// The attempt that captured the money.
     pub channel_order_no: crate::ChannelOrderNo,
+    /// The channel's own number of that trade.
+    pub trade_no: String,
     /// How much to give back.
     pub amount: Money,
     /// How much was captured.

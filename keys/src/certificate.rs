@@ -12,6 +12,14 @@ use crate::{Error, pem};
 pub struct CertificateFacts {
     /// The serial as upper-case hex, two digits a byte, without the sign byte that DER may put in front.
     pub serial_hex: String,
+    /// The serial as a decimal number, however long.
+    pub serial_decimal: String,
+    /// The common name of whom it was made for; empty without one.
+    pub common_name: String,
+    /// Who made it, as RFC 4514 writes names: last part first.
+    pub issuer: String,
+    /// The algorithm of its own signature, as an object identifier.
+    pub signature_algorithm: String,
     /// Valid from, Unix seconds.
     pub not_before_secs: i64,
     /// Valid until, Unix seconds.
@@ -35,13 +43,28 @@ impl CertificateFacts {
         let serial: Vec<u8> =
             certificate.raw_serial().iter().copied().skip_while(|&byte| byte == 0).collect();
         let validity = certificate.validity();
+        let common_name = certificate.subject().iter_common_name().next();
+        let issuer: Vec<String> = certificate.issuer().iter_attributes().map(attribute).collect();
         Ok(CertificateFacts {
             serial_hex: hex::encode_upper(serial),
+            serial_decimal: certificate.serial.to_string(),
+            common_name: common_name.and_then(|cn| cn.as_str().ok()).unwrap_or_default().to_owned(),
+            issuer: issuer.into_iter().rev().collect::<Vec<_>>().join(","),
+            signature_algorithm: certificate.signature_algorithm.algorithm.to_id_string(),
             not_before_secs: validity.not_before.timestamp(),
             not_after_secs: validity.not_after.timestamp(),
             spki_der: certificate.public_key().raw.to_vec(),
         })
     }
+}
+
+/// `CN=...`, with the short names that certificates usually bear.
+fn attribute(part: &x509_parser::x509::AttributeTypeAndValue<'_>) -> String {
+    let oid = part.attr_type();
+    let registry = x509_parser::objects::oid_registry();
+    let name =
+        x509_parser::objects::oid2abbrev(oid, registry).map_or_else(|_| oid.to_id_string(), str::to_owned);
+    format!("{name}={}", part.as_str().unwrap_or_default())
 }
 
 /// Whether two serials in hex are the same number: case and leading zeros differ between tools.

@@ -16,6 +16,13 @@ pub fn sha1_hex(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes))
 }
 
+/// Lower-case hex of MD5 over `bytes`: only to name certificates as Alipay does.
+#[must_use]
+pub fn md5_hex(bytes: &[u8]) -> String {
+    use md5::Digest as _;
+    hex::encode(md5::Md5::digest(bytes))
+}
+
 /// Whether two byte strings are equal, in time that does not depend on where they differ.
 #[must_use]
 pub fn slices_equal(a: &[u8], b: &[u8]) -> bool {

@@ -24,6 +24,14 @@ impl KeyFile {
         Ok(Secret::new(text))
     }
 
+    /// A private file that is not text, such as a PKCS#12 file. Its content is not looked at.
+    ///
+    /// # Errors
+    /// - [`Error::Unreadable`], [`Error::TooOpen`]: as [`KeyFile::read_private`].
+    pub fn read_private_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+        read_bytes(path, true)
+    }
+
     /// A secret on one line (such as the APIv3 key), without the white space around it.
     ///
     /// # Errors
@@ -66,6 +74,11 @@ fn in_file(path: &Path, source: Error) -> Error {
 }
 
 fn read(path: &Path, private: bool) -> Result<String, Error> {
+    // DER files and password stores are not text: say "not PEM" instead of complaining about UTF-8.
+    String::from_utf8(read_bytes(path, private)?).map_err(|_| in_file(path, Error::NotPem))
+}
+
+fn read_bytes(path: &Path, private: bool) -> Result<Vec<u8>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(unreadable)?;
     if private {
@@ -73,8 +86,7 @@ fn read(path: &Path, private: bool) -> Result<String, Error> {
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(unreadable)?;
-    // DER files and password stores are not text: say "not PEM" instead of complaining about UTF-8.
-    String::from_utf8(bytes).map_err(|_| in_file(path, Error::NotPem))
+    Ok(bytes)
 }
 
 /// Looks at the opened file, not at the path again: what was checked is what is read.

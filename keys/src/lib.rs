@@ -7,22 +7,26 @@
 //! Fails with [`Error`], which names what is wrong with which key and never shows a secret.
 
 mod certificate;
+mod chain;
 mod cipher;
 mod digest;
 mod error;
 mod files;
 mod generate;
 pub mod pem;
+mod pkcs12;
 pub mod reference;
 mod secret;
 mod signing;
 
 pub use certificate::{CertificateFacts, serial_eq};
+pub use chain::{Anchors, Untrusted};
 pub use cipher::{open, seal};
-pub use digest::{HmacKey, hmac_sha256, sha1_hex, sha256_hex, slices_equal};
+pub use digest::{HmacKey, hmac_sha256, md5_hex, sha1_hex, sha256_hex, slices_equal};
 pub use error::{BadSignature, Error};
 pub use files::KeyFile;
 pub use generate::{check_private_key, generate_rsa_pem, public_key_pem};
+pub use pkcs12::{Identity, write_pkcs12};
 pub use secret::Secret;
 pub use signing::{RsaSigner, RsaVerifier};
 

@@ -29,6 +29,19 @@ pub fn first_block(text: &str) -> Result<Block, Error> {
     Ok(Block { label: label.to_owned(), der })
 }
 
+/// All PEM blocks in `text`, in their order; text without one is an empty list.
+#[must_use]
+pub fn blocks(text: &str) -> Vec<Block> {
+    let mut rest = text;
+    let mut all = Vec::new();
+    while let Some(at) = rest.find("-----BEGIN ") {
+        rest = rest.get(at..).unwrap_or_default();
+        all.extend(first_block(rest).ok());
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    all
+}
+
 /// A PEM block with this label around `der`.
 #[must_use]
 pub fn write_block(label: &str, der: &[u8]) -> String {

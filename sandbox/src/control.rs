@@ -12,6 +12,7 @@ use crate::{
     faults::FaultSet,
     page,
     payer::Outcome,
+    unionpay::{self, UnionPay},
     wechat::{Wechat, pay},
     world::World,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Control {
     pub(crate) wechat: Arc<Wechat>,
     pub(crate) card: Arc<CampusCard>,
     pub(crate) alipay: Arc<Alipay>,
+    pub(crate) unionpay: Arc<UnionPay>,
     pub(crate) channels: BTreeMap<String, String>,
 }
 
@@ -117,20 +119,24 @@ async fn pay_credential(state: State, body: web::Bytes) -> HttpResponse {
         (alipay::NAME, how @ ("pay" | "credit")) => {
             told(alipay::pay(&state.alipay, &asked.credential, &asked.payer, how == "credit"))
         }
-        (channel @ ("wechat" | alipay::NAME), reason @ ("no_balance" | "wrong_password" | "cancel")) => {
+        (unionpay::NAME, "pay") => told(unionpay::pay(&state.unionpay, &asked.credential)),
+        (
+            channel @ ("wechat" | alipay::NAME | unionpay::NAME),
+            reason @ ("no_balance" | "wrong_password" | "cancel"),
+        ) => {
             if channel == alipay::NAME {
                 alipay::look(&state.alipay, &asked.credential);
             }
             state.world.count(&format!("{channel}.payer.{reason}"));
             refused(reason)
         }
-        ("wechat", other) => {
+        ("wechat" | unionpay::NAME, other) => {
             bad(format!("outcome \"{other}\": expected pay, no_balance, wrong_password or cancel"))
         }
         (alipay::NAME, other) => {
             bad(format!("outcome \"{other}\": expected pay, credit, no_balance, wrong_password or cancel"))
         }
-        (other, _) => bad(format!("channel \"{other}\": expected wechat, alipay or campus_card")),
+        (other, _) => bad(format!("channel \"{other}\": expected wechat, alipay, unionpay or campus_card")),
     }
 }
 

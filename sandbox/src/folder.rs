@@ -33,12 +33,17 @@ pub(crate) fn kept(
 
 /// Writes a file that only its owner reads; a reader sees the old text or the new one, never a part.
 pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// As [`write`], for what is not text.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let whole = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&whole).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = options.open(&whole).and_then(|mut file| file.write_all(bytes));
     written
         .and_then(|()| fs::rename(&whole, path))
         .with_context(|| format!("cannot write {}", path.display()))

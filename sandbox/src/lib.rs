@@ -14,6 +14,7 @@ mod folder;
 mod notify;
 mod page;
 mod payer;
+mod unionpay;
 mod wechat;
 mod world;
 
@@ -69,12 +70,16 @@ pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
     let (wechat_at, wechat_url) = listen(options.port_base, 1)?;
     let (card_at, card_origin) = listen(options.port_base, 2)?;
     let (alipay_at, alipay_origin) = listen(options.port_base, 3)?;
+    let (unionpay_at, unionpay_url) = listen(options.port_base, 4)?;
     let card_url = format!("{card_origin}/ccp");
     let alipay_url = format!("{alipay_origin}{}", alipay::GATEWAY);
     let wechat = wechat::Wechat::open(&options.dir.join("wechat"), &wechat_url, Arc::clone(&world))?;
     let card =
         campus_card::CampusCard::open(&options.dir.join("campus_card"), &card_url, Arc::clone(&world))?;
     let alipay = alipay::Alipay::open(&options.dir.join("alipay"), &alipay_origin, Arc::clone(&world))?;
+
+    let unionpay =
+        unionpay::UnionPay::open(&options.dir.join("unionpay"), &unionpay_url, Arc::clone(&world))?;
 
     let mut servers = Vec::new();
     let serves = Arc::clone(&wechat);
@@ -83,12 +88,22 @@ pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
     servers.push(run(card_at, move |cfg| serves.configure(cfg))?);
     let serves = Arc::clone(&alipay);
     servers.push(run(alipay_at, move |cfg| serves.configure(cfg))?);
+    let serves = Arc::clone(&unionpay);
+    servers.push(run(unionpay_at, move |cfg| serves.configure(cfg))?);
     let channels = BTreeMap::from([
+        (unionpay::NAME.to_owned(), unionpay_url),
         (wechat::NAME.to_owned(), wechat_url),
         (campus_card::NAME.to_owned(), card_url),
         (alipay::NAME.to_owned(), alipay_url),
     ]);
-    let state = web::Data::new(control::Control { world, wechat, card, alipay, channels: channels.clone() });
+    let state = web::Data::new(control::Control {
+        world,
+        wechat,
+        card,
+        alipay,
+        unionpay,
+        channels: channels.clone(),
+    });
     servers.push(run(control, move |cfg| control::configure(cfg, &state))?);
 
     // Written last: whoever finds this file finds everything else.

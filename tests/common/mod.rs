@@ -143,9 +143,22 @@ impl House {
 
     /// What is read at a path, once it is as wanted.
     pub async fn until_at(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_asked(wanted, || self.get(path)).await
+    }
+
+    /// What the sandbox's control port shows at a path, once it is as wanted.
+    pub async fn until_sandbox(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let address = format!("{}{path}", self.control());
+        self.until_asked(wanted, || async { read(self.http.get(&address).send().await.unwrap()).await }).await
+    }
+
+    async fn until_asked<F>(&self, wanted: impl Fn(&Value) -> bool, ask: impl Fn() -> F) -> Value
+    where
+        F: Future<Output = (u16, Value)>,
+    {
         let until = Instant::now() + PATIENCE;
         loop {
-            let (_, found) = self.get(path).await;
+            let (_, found) = ask().await;
             if wanted(&found) {
                 return found;
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Context, Handler, SpawnHandle};
 use domain::{
     Answer, AttemptNo, ChannelKind, Evidence, EvidenceSource, Found, OrderId, RefundNo,
-    channel::{Fault, PrepayAsk, RefundAsk},
+    channel::{Fault, PrepayAsk, RefundAsk, TradeKey},
     order::{Event, NeverExposed, Order, Owed, RefundState, resume, resume::refused_channels},
     routing::{Choice, RouteNeed},
 };
@@ -283,6 +283,7 @@ impl OrderActor {
         let request = &order.request;
         let ask = PrepayAsk {
             channel_order_no: order.id.channel_order_no(no),
+            planned_at: attempt.planned_at,
             amount: request.amount,
             description: request.description.clone(),
             scene: request.scene,
@@ -311,7 +312,9 @@ impl OrderActor {
         let Some(order) = &self.order else { return };
         let Some(attempt) = order.attempt(no) else { return };
         let Some(line) = self.house.lines.get(&attempt.channel) else { return };
-        let watch = Watch { id: self.id, no, exposed_at: attempt.exposed_at.unwrap_or(attempt.planned_at) };
+        let exposed_at = attempt.exposed_at.unwrap_or(attempt.planned_at);
+        let (planned_at, expires_at) = (attempt.planned_at, order.request.expires_at);
+        let watch = Watch { id: self.id, no, exposed_at, planned_at, expires_at };
         if line.poller.tell(watch).is_err() {
             self.house.undelivered("poller"); // the guardian's rebirth call registers again
         }
@@ -322,11 +325,13 @@ impl OrderActor {
         let Some(attempt) = order.attempt(no) else { return };
         let Some(line) = self.house.lines.get(&attempt.channel) else { return };
         let (gateway, poller) = (line.gateway.clone(), line.poller.clone());
-        let (number, leisure) = (order.id.channel_order_no(no), matches!(owed, Owed::Tidy(_)));
+        let leisure = matches!(owed, Owed::Tidy(_));
+        let number = order.id.channel_order_no(no);
+        let trade = TradeKey { number, planned_at: attempt.planned_at, expires_at: order.request.expires_at };
         let over = leisure && self.house.clock.now() >= order.request.expires_at;
         let (address, house, id) = (ctx.address(), self.house.clone(), self.id);
         actix::spawn(async move {
-            let answer = gateway.ask(|reply| gateway::Close { number, reply }).await;
+            let answer = gateway.ask(|reply| gateway::Close { trade, reply }).await;
             let event = match answer {
                 Answer::Settled(found) => {
                     let reference = String::new();
@@ -375,6 +380,8 @@ impl OrderActor {
         let send = refund.state == RefundState::Booked || tries % 3 == 2;
         let ask = RefundAsk {
             refund_no: refund.no.clone(),
+            booked_at: refund.booked_at,
+            trade_no: attempt.capture.as_ref().map(|c| c.trade_no.clone()).unwrap_or_default(),
             channel_order_no: order.id.channel_order_no(refund.attempt),
             amount: refund.amount,
             captured: attempt.capture.as_ref().map_or(refund.amount, |c| c.amount),
@@ -386,8 +393,7 @@ impl OrderActor {
             let answer = if send {
                 gateway.ask(|reply| gateway::Refund { ask, reply }).await
             } else {
-                let (no, number) = (ask.refund_no, ask.channel_order_no);
-                gateway.ask(|reply| gateway::RefundQuery { refund_no: no, number, reply }).await
+                gateway.ask(|reply| gateway::RefundQuery { ask, reply }).await
             };
             let owed = Owed::Refund(refund_no.clone());
             let event = Some(Event::RefundAnswered { refund_no, answer });

@@ -22,10 +22,10 @@ use bytes::Bytes;
 use channels::{BillError, Channel, HttpReply, Notification, NotificationCall, NotificationRefused, Verdict};
 use domain::{
     Answer, Capture, ChannelId, ChannelKind, ChannelOrderNo, Credential, Found, MerchantId, Money, OrderId,
-    RefundNo, Scene, Timestamp,
+    Scene, Timestamp,
     channel::{
         ChannelProfile, CloseAnswer, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk,
-        RefundFound, StillOpen,
+        RefundFound, StillOpen, TradeKey,
     },
     order::{OrderRequest, Payer},
     tuning::Tuning,
@@ -104,7 +104,8 @@ impl Channel for Double {
         Answer::Accepted(Some(Credential::Qr { code_url: format!("double://{}", ask.channel_order_no) }))
     }
 
-    async fn query(&self, number: &ChannelOrderNo) -> QueryAnswer {
+    async fn query(&self, trade: &TradeKey) -> QueryAnswer {
+        let number = &trade.number;
         self.script.lock().unwrap().queries += 1;
         match self.capture(number.as_str()) {
             Some(found) => Answer::Settled(found),
@@ -113,7 +114,8 @@ impl Channel for Double {
         }
     }
 
-    async fn close(&self, number: &ChannelOrderNo) -> CloseAnswer {
+    async fn close(&self, trade: &TradeKey) -> CloseAnswer {
+        let number = &trade.number;
         if let Some(found) = self.capture(number.as_str()) {
             return Answer::Settled(found);
         }
@@ -134,7 +136,7 @@ impl Channel for Double {
         })
     }
 
-    async fn refund_query(&self, _: &RefundNo, _: &ChannelOrderNo) -> RefundAnswer {
+    async fn refund_query(&self, _: &RefundAsk) -> RefundAnswer {
         Answer::Silent("not asked in these tests".to_owned())
     }
 

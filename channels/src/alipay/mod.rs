@@ -18,8 +18,10 @@ mod trade;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    ChannelId, ChannelKind, ChannelOrderNo, RefundNo, Timestamp,
-    channel::{ChannelProfile, CloseAnswer, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk},
+    ChannelId, ChannelKind, Timestamp,
+    channel::{
+        ChannelProfile, CloseAnswer, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk, TradeKey,
+    },
 };
 use jiff::civil::Date;
 use keys::{KeyFile, RsaSigner, RsaVerifier};
@@ -79,22 +81,22 @@ impl Channel for Alipay {
         self.ask_prepay(ask).await
     }
 
-    async fn query(&self, number: &ChannelOrderNo) -> QueryAnswer {
-        self.ask_query(number.as_str()).await
+    async fn query(&self, trade: &TradeKey) -> QueryAnswer {
+        self.ask_query(trade.number.as_str()).await
     }
 
     /// By `alipay.trade.close`, never by `cancel`, which gives back what was paid meanwhile. A code that nobody
     /// scanned is "not there", and may still be scanned until it expires.
-    async fn close(&self, number: &ChannelOrderNo) -> CloseAnswer {
-        self.ask_close(number).await
+    async fn close(&self, trade: &TradeKey) -> CloseAnswer {
+        self.ask_close(&trade.number).await
     }
 
     async fn refund(&self, ask: &RefundAsk) -> RefundAnswer {
         self.ask_refund(ask).await
     }
 
-    async fn refund_query(&self, refund_no: &RefundNo, order: &ChannelOrderNo) -> RefundAnswer {
-        self.ask_refund_query(refund_no, order).await
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAnswer {
+        self.ask_refund_query(&ask.refund_no, &ask.channel_order_no).await
     }
 
     /// The ZIP file as it came: the detail and the totals of the day, GBK.

@@ -16,8 +16,10 @@ mod statement;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    ChannelId, ChannelKind, ChannelOrderNo, RefundNo, Scene, Timestamp,
-    channel::{ChannelProfile, CloseAnswer, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk},
+    ChannelId, ChannelKind, ChannelOrderNo, Scene, Timestamp,
+    channel::{
+        ChannelProfile, CloseAnswer, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk, TradeKey,
+    },
 };
 use jiff::civil::Date;
 
@@ -79,21 +81,21 @@ impl Channel for CampusCard {
         self.ask_payment(ask).await
     }
 
-    async fn query(&self, number: &ChannelOrderNo) -> QueryAnswer {
-        self.ask_payment_query(number).await
+    async fn query(&self, trade: &TradeKey) -> QueryAnswer {
+        self.ask_payment_query(&trade.number).await
     }
 
     /// A paid order answers `Settled(Captured)`: it stays paid.
-    async fn close(&self, number: &ChannelOrderNo) -> CloseAnswer {
-        self.ask_close(number).await
+    async fn close(&self, trade: &TradeKey) -> CloseAnswer {
+        self.ask_close(&trade.number).await
     }
 
     async fn refund(&self, ask: &RefundAsk) -> RefundAnswer {
         self.ask_refund(ask).await
     }
 
-    async fn refund_query(&self, refund_no: &RefundNo, _order: &ChannelOrderNo) -> RefundAnswer {
-        self.ask_refund_query(refund_no).await
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAnswer {
+        self.ask_refund_query(&ask.refund_no).await
     }
 
     async fn bill(&self, day: Date) -> Result<Bytes, BillError> {

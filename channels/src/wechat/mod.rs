@@ -21,10 +21,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Answer, ChannelId, ChannelKind, ChannelOrderNo, Found, RefundNo, Timestamp,
+    Answer, ChannelId, ChannelKind, ChannelOrderNo, Found, Timestamp,
     channel::{
         ChannelProfile, CloseAnswer, Fault, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk,
-        StillOpen,
+        StillOpen, TradeKey,
     },
 };
 use jiff::civil::Date;
@@ -160,13 +160,13 @@ impl Channel for WeChat {
         self.ask_prepay(ask).await
     }
 
-    async fn query(&self, number: &ChannelOrderNo) -> QueryAnswer {
-        self.ask_query(number.as_str(), Some(number)).await
+    async fn query(&self, trade: &TradeKey) -> QueryAnswer {
+        self.ask_query(trade.number.as_str(), Some(&trade.number)).await
     }
 
     /// A paid trade is refused with `ORDERPAID` ([`Fault::State`]): query it, it is a success.
-    async fn close(&self, number: &ChannelOrderNo) -> CloseAnswer {
-        let path = format!("/v3/pay/transactions/out-trade-no/{number}/close");
+    async fn close(&self, trade: &TradeKey) -> CloseAnswer {
+        let path = format!("/v3/pay/transactions/out-trade-no/{}/close", trade.number);
         match self.client.post(&path, &CloseRequest { mchid: &self.client.mchid }).await {
             Ok(Heard::Signed(signed)) if signed.status == 204 => Answer::Settled(Found::Closed),
             Ok(Heard::Signed(_)) => Answer::Accepted(StillOpen::Pending),
@@ -185,8 +185,8 @@ impl Channel for WeChat {
         self.ask_refund(ask).await
     }
 
-    async fn refund_query(&self, refund_no: &RefundNo, _order: &ChannelOrderNo) -> RefundAnswer {
-        self.ask_refund_query(refund_no).await
+    async fn refund_query(&self, ask: &RefundAsk) -> RefundAnswer {
+        self.ask_refund_query(&ask.refund_no).await
     }
 
     async fn bill(&self, day: Date) -> Result<Bytes, BillError> {

@@ -10,7 +10,7 @@ use crate::{
     card_fake::{Fake, Sign, answer, channel},
     number, prepay_ask, refund_ask, refund_no,
     server::{Reply, refusing},
-    short,
+    short, trade_key,
 };
 
 fn payment(code: &str, state: &str) -> String {
@@ -46,9 +46,9 @@ async fn requests_are_the_golden_ones() {
     POST /ccp/v1/payments
     {"order_no":"01j0000000e00800000000000101","account_type":"STUDENT_NO","account_no":"2024000001","amount":1250,"currency":"CNY","subject":"牛肉面","notify_url":"https://pay.example.com/notify/campus_card"}
     "#);
-    channel.query(&number()).await;
+    channel.query(&trade_key()).await;
     insta::assert_snapshot!(server.last().golden(), @"GET /ccp/v1/payments/01j0000000e00800000000000101");
-    channel.close(&number()).await;
+    channel.close(&trade_key()).await;
     insta::assert_snapshot!(server.last().golden(), @r#"
     POST /ccp/v1/payments/01j0000000e00800000000000101/close
     {"if_paid":"KEEP","reason":"order ended"}
@@ -58,7 +58,7 @@ async fn requests_are_the_golden_ones() {
     POST /ccp/v1/refunds
     {"refund_no":"01j0000000e008000000000001r01","order_no":"01j0000000e00800000000000101","amount":250,"reason":"paid twice","notify_url":"https://pay.example.com/notify/campus_card"}
     "#);
-    channel.refund_query(&refund_no(), &number()).await;
+    channel.refund_query(&refund_ask()).await;
     insta::assert_snapshot!(server.last().golden(), @"GET /ccp/v1/refunds/01j0000000e008000000000001r01");
     let nonces: std::collections::HashSet<String> =
         server.requests.lock().unwrap().iter().map(|r| r.header("x-card-nonce").to_owned()).collect();
@@ -98,7 +98,7 @@ async fn every_debit_and_query_answer_has_its_place() {
     for (status, body, paid, queried) in table {
         let fake = Fake::saying(*status, body, Sign::Good).await;
         assert_eq!(short(&fake.channel.prepay(&prepay_ask(Scene::H5)).await), *paid, "{status} {body}");
-        assert_eq!(short(&fake.channel.query(&number()).await), *queried, "{status} {body}");
+        assert_eq!(short(&fake.channel.query(&trade_key()).await), *queried, "{status} {body}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn every_close_answer_has_its_place() {
     ];
     for (body, expected) in table {
         let fake = Fake::saying(200, body, Sign::Good).await;
-        assert_eq!(short(&fake.channel.close(&number()).await), *expected, "{body}");
+        assert_eq!(short(&fake.channel.close(&trade_key()).await), *expected, "{body}");
     }
 }
 
@@ -142,11 +142,7 @@ async fn every_refund_answer_has_its_place_when_asked_for_and_when_asked_about()
     for (status, body, asked, queried) in table {
         let fake = Fake::saying(*status, body, Sign::Good).await;
         assert_eq!(short(&fake.channel.refund(&refund_ask()).await), *asked, "{status} {body}");
-        assert_eq!(
-            short(&fake.channel.refund_query(&refund_no(), &number()).await),
-            *queried,
-            "{status} {body}"
-        );
+        assert_eq!(short(&fake.channel.refund_query(&refund_ask()).await), *queried, "{status} {body}");
     }
 }
 
@@ -226,7 +222,7 @@ proptest! {
             // These two carry no body on the wire.
             let status = if [204, 304].contains(&status) { 200 } else { status };
             let fake = Fake::saying(status, &body, Sign::Good).await;
-            let query = short(&fake.channel.query(&number()).await);
+            let query = short(&fake.channel.query(&trade_key()).await);
             prop_assert!(!query.contains("captured -"), "{}", query);
             let refund = short(&fake.channel.refund(&refund_ask()).await);
             prop_assert!(!refund.contains("refunded -"), "{}", refund);

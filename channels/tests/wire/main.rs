@@ -15,7 +15,7 @@ mod wechat_fake;
 
 use domain::{
     Answer, AttemptNo, ChannelOrderNo, Found, Money, OrderId, RefundNo, Scene, Timestamp,
-    channel::{PrepayAsk, RefundAsk, RefundFound},
+    channel::{PrepayAsk, RefundAsk, RefundFound, TradeKey},
 };
 
 /// An answer in one short line, for tables.
@@ -62,6 +62,11 @@ fn number() -> ChannelOrderNo {
     order_id().channel_order_no(AttemptNo::new(1).unwrap())
 }
 
+fn trade_key() -> TradeKey {
+    let at = Timestamp::from_secs;
+    TradeKey { number: number(), planned_at: at(1_767_225_600), expires_at: at(1_767_226_500) }
+}
+
 fn refund_no() -> RefundNo {
     order_id().refund_no(1)
 }
@@ -69,6 +74,7 @@ fn refund_no() -> RefundNo {
 fn prepay_ask(scene: Scene) -> PrepayAsk {
     PrepayAsk {
         channel_order_no: number(),
+        planned_at: Timestamp::from_secs(1_767_225_600),
         amount: Money::from_fen(1250).unwrap(),
         description: "牛肉面".to_owned(),
         scene,
@@ -82,6 +88,8 @@ fn prepay_ask(scene: Scene) -> PrepayAsk {
 fn refund_ask() -> RefundAsk {
     RefundAsk {
         refund_no: refund_no(),
+        booked_at: Timestamp::from_secs(1_767_225_700),
+        trade_no: "T1".to_owned(),
         channel_order_no: number(),
         amount: Money::from_fen(250).unwrap(),
         captured: Money::from_fen(1250).unwrap(),

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     number, prepay_ask, refund_ask, refund_no,
     server::{Reply, refusing},
-    short,
+    short, trade_key,
     wechat_fake::{Fake, Sign, answer, keys, options},
 };
 
@@ -56,11 +56,11 @@ async fn requests_are_the_golden_ones() {
     POST /v3/pay/transactions/h5
     {"appid":"wx0000000000000001","mchid":"1900000001","description":"牛肉面","out_trade_no":"01j0000000e00800000000000101","time_expire":"2026-01-01T08:15:00+08:00","notify_url":"https://pay.example.com/notify/wechat","amount":{"total":1250,"currency":"CNY"},"scene_info":{"payer_client_ip":"10.0.0.7","h5_info":{"type":"Wap"}}}
     "#);
-    channel.query(&number()).await;
+    channel.query(&trade_key()).await;
     insta::assert_snapshot!(server.last().golden(), @"GET /v3/pay/transactions/out-trade-no/01j0000000e00800000000000101?mchid=1900000001");
     channel.probe().await;
     insta::assert_snapshot!(server.last().golden(), @"GET /v3/pay/transactions/out-trade-no/rushpay-probe-0000?mchid=1900000001");
-    channel.close(&number()).await;
+    channel.close(&trade_key()).await;
     insta::assert_snapshot!(server.last().golden(), @r#"
     POST /v3/pay/transactions/out-trade-no/01j0000000e00800000000000101/close
     {"mchid":"1900000001"}
@@ -70,7 +70,7 @@ async fn requests_are_the_golden_ones() {
     POST /v3/refund/domestic/refunds
     {"out_trade_no":"01j0000000e00800000000000101","out_refund_no":"01j0000000e008000000000001r01","reason":"paid twice","notify_url":"https://pay.example.com/notify/wechat","amount":{"refund":250,"total":1250,"currency":"CNY"}}
     "#);
-    channel.refund_query(&refund_no(), &number()).await;
+    channel.refund_query(&refund_ask()).await;
     insta::assert_snapshot!(server.last().golden(), @"GET /v3/refund/domestic/refunds/01j0000000e008000000000001r01");
     assert!(
         server
@@ -175,7 +175,7 @@ async fn every_query_answer_has_its_place() {
     ];
     for (status, body, expected) in table {
         let fake = Fake::saying(*status, body, Sign::Good).await;
-        assert_eq!(short(&fake.channel.query(&number()).await), *expected, "{status} {body}");
+        assert_eq!(short(&fake.channel.query(&trade_key()).await), *expected, "{status} {body}");
     }
 }
 
@@ -191,7 +191,7 @@ async fn every_close_answer_has_its_place() {
     ];
     for (status, body, expected) in table {
         let fake = Fake::saying(*status, body, Sign::Good).await;
-        assert_eq!(short(&fake.channel.close(&number()).await), *expected, "{status} {body}");
+        assert_eq!(short(&fake.channel.close(&trade_key()).await), *expected, "{status} {body}");
     }
 }
 
@@ -220,11 +220,7 @@ async fn every_refund_answer_has_its_place_when_asked_for_and_when_asked_about()
     for (status, body, asked, queried) in table {
         let fake = Fake::saying(*status, body, Sign::Good).await;
         assert_eq!(short(&fake.channel.refund(&refund_ask()).await), *asked, "{status} {body}");
-        assert_eq!(
-            short(&fake.channel.refund_query(&refund_no(), &number()).await),
-            *queried,
-            "{status} {body}"
-        );
+        assert_eq!(short(&fake.channel.refund_query(&refund_ask()).await), *queried, "{status} {body}");
     }
 }
 
@@ -232,9 +228,9 @@ async fn every_refund_answer_has_its_place_when_asked_for_and_when_asked_about()
 async fn a_good_status_without_a_good_signature_is_silence() {
     for sign in [Sign::Missing, Sign::Wrong, Sign::Probe, Sign::Stale, Sign::Serial("PUB_KEY_ID_2")] {
         let query = Fake::saying(200, PAID, sign).await;
-        assert_eq!(short(&query.channel.query(&number()).await), "silent", "{sign:?}");
+        assert_eq!(short(&query.channel.query(&trade_key()).await), "silent", "{sign:?}");
         let close = Fake::saying(204, "", sign).await;
-        assert_eq!(short(&close.channel.close(&number()).await), "silent", "{sign:?}");
+        assert_eq!(short(&close.channel.close(&trade_key()).await), "silent", "{sign:?}");
     }
 }
 
@@ -252,14 +248,14 @@ async fn what_never_left_is_told_apart_from_what_got_no_answer() {
     let channel =
         channels::wechat::WeChat::build("wechat".parse().unwrap(), &options, channels::system_clock())
             .unwrap();
-    assert_eq!(short(&channel.query(&number()).await), "never sent");
+    assert_eq!(short(&channel.query(&trade_key()).await), "never sent");
 }
 
 #[tokio::test]
 async fn an_answer_without_end_is_silence() {
     let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(2 << 20));
     let fake = Fake::saying(200, &huge, Sign::Good).await;
-    assert_eq!(short(&fake.channel.query(&number()).await), "silent");
+    assert_eq!(short(&fake.channel.query(&trade_key()).await), "silent");
 }
 
 fn any_answer() -> impl Strategy<Value = String> {
@@ -288,7 +284,7 @@ proptest! {
             // These two carry no body on the wire.
             let status = if [204, 304].contains(&status) { 200 } else { status };
             let fake = Fake::saying(status, &body, Sign::Good).await;
-            let query = short(&fake.channel.query(&number()).await);
+            let query = short(&fake.channel.query(&trade_key()).await);
             prop_assert!(!query.contains("captured -"), "{}", query);
             let refund = short(&fake.channel.refund(&refund_ask()).await);
             prop_assert!(!refund.contains("refunded -"), "{}", refund);

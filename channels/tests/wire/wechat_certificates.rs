@@ -12,9 +12,8 @@ use rcgen::{CertificateParams, KeyPair, SerialNumber};
 use serde_json::{Value, json};
 
 use crate::{
-    number,
     server::Reply,
-    short,
+    short, trade_key,
     wechat_calls::{call, paid_callback},
     wechat_fake::{APIV3, Fake, KEY_ID, Sign, answer, keys, now},
 };
@@ -59,7 +58,7 @@ async fn the_first_list_is_verified_with_what_is_inside_it_and_then_verifies_ans
     let fake =
         fake(certificates_only(), list(APIV3, SERIAL), Sign::Serial(SERIAL), Sign::Serial(SERIAL)).await;
     fake.channel.warm_up().await.unwrap();
-    assert_eq!(short(&fake.channel.query(&number()).await), "accepted Pending");
+    assert_eq!(short(&fake.channel.query(&trade_key()).await), "accepted Pending");
     let requests = fake.server.requests.lock().unwrap();
     assert!(requests.iter().all(|r| r.header("wechatpay-serial").is_empty()), "no public key, no id of it");
     assert_eq!(requests.len(), 2, "a fresh list is not fetched again");
@@ -78,7 +77,7 @@ async fn a_list_that_does_not_open_or_verify_changes_nothing() {
     ] {
         let fake = fake(certificates_only(), body, sign, Sign::Serial(SERIAL)).await;
         assert!(matches!(fake.channel.warm_up().await, Err(Error::WarmUp { .. })), "{sign:?}");
-        assert_eq!(short(&fake.channel.query(&number()).await), "silent", "{sign:?}");
+        assert_eq!(short(&fake.channel.query(&trade_key()).await), "silent", "{sign:?}");
     }
 }
 
@@ -98,9 +97,13 @@ async fn an_unknown_serial_is_looked_up_once_and_both_kinds_of_keys_work_side_by
     })
     .await;
     certificate_turn.store(true, SeqCst);
-    assert_eq!(short(&fake.channel.query(&number()).await), "accepted Pending", "fetched within the call");
+    assert_eq!(short(&fake.channel.query(&trade_key()).await), "accepted Pending", "fetched within the call");
     certificate_turn.store(false, SeqCst);
-    assert_eq!(short(&fake.channel.query(&number()).await), "accepted Pending", "the public key still works");
+    assert_eq!(
+        short(&fake.channel.query(&trade_key()).await),
+        "accepted Pending",
+        "the public key still works"
+    );
     assert_eq!(fetched.load(SeqCst), 1);
     let requests = fake.server.requests.lock().unwrap();
     assert!(requests.iter().all(|r| r.header("wechatpay-serial") == KEY_ID));
@@ -111,7 +114,7 @@ async fn serials_nobody_knows_do_not_make_us_fetch_without_end() {
     let more = json!({ "platform_certificate_mode": true, "certificate_refresh_pause_ms": 3_600_000 });
     let fake = fake(more, list(APIV3, SERIAL), Sign::Good, Sign::Serial("7B00")).await;
     for _ in 0..5 {
-        assert_eq!(short(&fake.channel.query(&number()).await), "silent");
+        assert_eq!(short(&fake.channel.query(&trade_key()).await), "silent");
     }
     let requests = fake.server.requests.lock().unwrap();
     assert_eq!(requests.iter().filter(|r| r.target == "/v3/certificates").count(), 1);

@@ -21,6 +21,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "wechat-slow",
     "wechat-down",
     "lost-notifications",
+    "four-channels",
     "all-down",
     "double-payer",
     "flaky-campus",

@@ -112,6 +112,8 @@ pub struct Mix {
     pub scenes: BTreeMap<String, f64>,
     /// Channels named in the order.
     pub channels: Vec<String>,
+    /// The largest amount of one attempt by channel, in fen; what is not named keeps its default.
+    pub limits: BTreeMap<String, u64>,
     /// Channels that a consenting payer consents to.
     pub consents: Vec<String>,
     /// Share of payers who consent, 0 to 1.
@@ -279,6 +281,7 @@ impl Default for Mix {
         Mix {
             scenes: [("jsapi", 0.6), ("native", 0.3), ("h5", 0.1)].map(|(k, v)| (k.to_owned(), v)).into(),
             channels: vec!["wechat".into(), "campus_card".into()],
+            limits: BTreeMap::new(),
             consents: vec!["campus_card".into()],
             consent_share: 1.0,
             merchants: 20,

@@ -55,6 +55,13 @@ impl Scenario {
         }
         check(!m.channels.is_empty(), "mix.channels: expected at least one channel".into());
         check(share(m.consent_share), "mix.consent_share: expected 0 to 1".into());
+        for (channel, limit) in &m.limits {
+            let fen = (1..=999_999_999).contains(limit);
+            check(
+                fen && m.channels.contains(channel),
+                format!("mix.limits.{channel}: expected 1 to 999999999 fen for a channel of mix.channels"),
+            );
+        }
         check(m.merchants > 0, "mix.merchants: expected at least 1".into());
         check(m.payers > 0, "mix.payers: expected at least 1".into());
 

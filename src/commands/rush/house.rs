@@ -50,7 +50,7 @@ impl House {
     pub(super) async fn start(
         dir: &Path,
         seed: u64,
-        channels: &[String],
+        mix: &loadtest::Mix,
         configs: &[PathBuf],
     ) -> anyhow::Result<House> {
         if store_path(dir).exists() {
@@ -68,7 +68,7 @@ impl House {
         let secret = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
         let webhook_secret = format!("whsec_{}", STANDARD.encode(secret));
         let own = dir.join("rushpay.toml");
-        let text = configuration(&listen, dir, &webhook_secret, (&keys, channels))?;
+        let text = configuration(&listen, dir, &webhook_secret, (&keys, mix))?;
         std::fs::write(&own, text).with_context(|| format!("cannot write {}", own.display()))?;
         let configs: Vec<PathBuf> = std::iter::once(own).chain(configs.iter().cloned()).collect();
         let mut service = serve(dir, &configs)?;
@@ -156,7 +156,7 @@ fn configuration(
     listen: &str,
     dir: &Path,
     secret: &str,
-    (keys, channels): (&Path, &[String]),
+    (keys, mix): (&Path, &loadtest::Mix),
 ) -> anyhow::Result<String> {
     let mut all = toml::toml! {
         [http]
@@ -174,10 +174,12 @@ fn configuration(
     put("http", "listen", listen.into());
     put("store", "path", store_path(dir).display().to_string().into());
     put("webhooks", "secret", secret.into());
-    put("channels", "order", channels.to_vec().into());
-    for (name, table) in
-        config::channels_of_sandbox(keys)?.into_iter().filter(|(name, _)| channels.contains(name))
-    {
+    put("channels", "order", mix.channels.clone().into());
+    let wanted = |(name, _): &(String, toml::Value)| mix.channels.contains(name);
+    for (name, mut table) in config::channels_of_sandbox(keys)?.into_iter().filter(wanted) {
+        if let (Some(limit), Some(options)) = (mix.limits.get(&name), table.as_table_mut()) {
+            options.insert("limit_fen".to_owned(), i64::try_from(*limit)?.into());
+        }
         put("channels", &name, table);
     }
     Ok(toml::to_string(&all)?)

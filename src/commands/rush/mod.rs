@@ -58,7 +58,7 @@ async fn one(args: &Rush, scenario: &Scenario, keep: Option<&Path>) -> anyhow::R
     let throwaway = tempfile::Builder::new().prefix("rushpay-rush-").tempdir().context("making a folder")?;
     let dir = keep.unwrap_or(throwaway.path());
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    let mut house = House::start(dir, args.seed, &scenario.mix.channels, &args.config).await?;
+    let mut house = House::start(dir, args.seed, &scenario.mix, &args.config).await?;
     let target = Target {
         api_url: house.api_url.clone(),
         sandbox_url: house.sandbox_url.clone(),
