@@ -16,6 +16,7 @@ mod generate;
 pub mod pem;
 mod pkcs12;
 pub mod reference;
+mod sealing;
 mod secret;
 mod signing;
 
@@ -27,6 +28,7 @@ pub use error::{BadSignature, Error};
 pub use files::KeyFile;
 pub use generate::{check_private_key, generate_rsa_pem, public_key_pem};
 pub use pkcs12::{Identity, write_pkcs12};
+pub use sealing::{oaep_open, oaep_seal};
 pub use secret::Secret;
 pub use signing::{RsaSigner, RsaVerifier};
 

@@ -4,18 +4,21 @@
 //! parameters, app, signature, the other common parameters, `biz_content`, method. Whatever is answered to a known app is
 //! signed over the node exactly as it is written, in the charset of the request.
 
+mod bill;
 mod form;
 mod keys;
 mod notice;
 mod pay;
 mod refund;
 mod refusal;
+mod royalty;
 #[cfg(test)]
 mod tests;
 mod text;
 mod trade;
 mod wap;
 mod wire;
+mod zip;
 
 use std::{path::Path, sync::Arc};
 
@@ -45,6 +48,8 @@ pub(crate) const GATEWAY: &str = "/gateway.do";
 pub(crate) struct Alipay {
     keys: Keys,
     ledger: Mutex<Ledger>,
+    files: Mutex<bill::Files>,
+    origin: String,
     world: Arc<World>,
 }
 
@@ -54,7 +59,9 @@ impl Alipay {
     /// # Errors
     /// A file that cannot be read, written or understood, with its path.
     pub(crate) fn open(dir: &Path, base_url: &str, world: Arc<World>) -> anyhow::Result<Arc<Alipay>> {
-        Ok(Arc::new(Alipay { keys: Keys::open(dir, base_url)?, ledger: Mutex::default(), world }))
+        let keys = Keys::open(dir, base_url)?;
+        let (ledger, files) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Alipay { keys, ledger, files, origin: base_url.to_owned(), world }))
     }
 
     /// Registers the routes.
@@ -62,6 +69,7 @@ impl Alipay {
         cfg.app_data(web::Data::from(Arc::clone(self)))
             .app_data(web::PayloadConfig::new(64 * 1024))
             .service(web::resource(GATEWAY).route(web::get().to(gateway)).route(web::post().to(gateway)))
+            .route("/bill/{token}", web::get().to(bill::download))
             .route("/cashier/{trade_no}", web::post().to(wap::act))
             .default_service(web::to(|| async { HttpResponse::NotFound().finish() }));
     }
@@ -76,6 +84,16 @@ impl Alipay {
             "alipay.trade.cancel" => refund::cancel(self, call),
             "alipay.trade.refund" => refund::refund(self, call),
             "alipay.trade.fastpay.refund.query" => refund::query(self, call),
+            "alipay.trade.pay" => pay::scanned(self, call),
+            "alipay.data.dataservice.bill.downloadurl.query" => bill::address(self, call),
+            "alipay.open.app.alipaycert.download" => keys::download(&self.keys, call),
+            "alipay.trade.royalty.relation.bind" => royalty::bind(self, call),
+            "alipay.trade.royalty.relation.unbind" => royalty::unbind(self, call),
+            "alipay.trade.royalty.relation.batchquery" => royalty::list(self, call),
+            "alipay.trade.royalty.rate.query" => royalty::rate(self, call),
+            "alipay.trade.order.settle" => royalty::settle(self, call),
+            "alipay.trade.order.settle.query" => royalty::settle_query(self, call),
+            "alipay.trade.order.onsettle.query" => royalty::unsettled(self, call),
             _ => Err(Refusal::invalid("isv.invalid-method", "不存在的方法名")),
         }
     }
@@ -83,7 +101,7 @@ impl Alipay {
 
 fn kind_of(method: &str) -> Kind {
     match method {
-        "alipay.trade.create" | "alipay.trade.precreate" | wap::METHOD => Kind::Prepay,
+        "alipay.trade.create" | "alipay.trade.precreate" | "alipay.trade.pay" | wap::METHOD => Kind::Prepay,
         "alipay.trade.query" => Kind::Query,
         "alipay.trade.close" | "alipay.trade.cancel" => Kind::Close,
         "alipay.trade.refund" | "alipay.trade.fastpay.refund.query" => Kind::Refund,
@@ -93,7 +111,7 @@ fn kind_of(method: &str) -> Kind {
 
 async fn gateway(me: web::Data<Alipay>, req: HttpRequest, body: Bytes) -> HttpResponse {
     let me = me.into_inner();
-    let read = form::read(req.query_string().as_bytes(), &body, form::content_type(&req));
+    let read = form::read(req.query_string().as_bytes(), &body, &form::content_type(&req));
     let asked = read.as_ref().ok();
     let method = asked.and_then(|p| p.get("method")).cloned().unwrap_or_default();
     let order_no = asked.map(wire::peek_number).unwrap_or_default();
@@ -127,6 +145,10 @@ async fn gateway(me: web::Data<Alipay>, req: HttpRequest, body: Bytes) -> HttpRe
         return broken_off();
     }
     me.world.saw(NAME, seen, 200, verdict);
-    let node = Node { method: &method, gbk: checked.as_ref().is_ok_and(|call| call.gbk) };
+    let node = Node {
+        method: &method,
+        gbk: checked.as_ref().is_ok_and(|call| call.gbk),
+        by_certificate: checked.as_ref().is_ok_and(|call| call.by_certificate),
+    };
     wire::answer(&me.keys, &node, done, fate.bad_signature)
 }

@@ -42,6 +42,8 @@ pub(crate) fn configure(cfg: &mut web::ServiceConfig, state: &State) {
         .route("/_sandbox/books", web::get().to(books))
         .route("/_sandbox/accounts", web::put().to(accounts))
         .route("/_sandbox/clock", web::post().to(clock))
+        .route("/_sandbox/end_day", web::post().to(end_day))
+        .route("/_sandbox/wechat/rotate", web::post().to(rotate))
         .route("/_sandbox/seen", web::get().to(seen))
         .route("/_sandbox/stats", web::get().to(stats))
         .default_service(web::to(|| async {
@@ -208,6 +210,20 @@ async fn clock(state: State, body: web::Bytes) -> HttpResponse {
     };
     state.world.clock.set_offset_s(asked.offset_s);
     HttpResponse::Ok().json(json!({ "now": crate::clock::beijing(state.world.clock.now()) }))
+}
+
+/// What happened until now stands on yesterday's bills from now on.
+async fn end_day(state: State) -> HttpResponse {
+    state.world.end_day();
+    HttpResponse::Ok().json(json!({ "bills_until": crate::clock::beijing(state.world.clock.now()) }))
+}
+
+/// A new platform certificate beside the old ones.
+async fn rotate(state: State) -> HttpResponse {
+    match state.wechat.rotate() {
+        Ok(serial) => HttpResponse::Ok().json(json!({ "platform_serial": serial })),
+        Err(e) => HttpResponse::InternalServerError().json(json!({ "error": format!("{e:#}") })),
+    }
 }
 
 async fn seen(state: State) -> HttpResponse {

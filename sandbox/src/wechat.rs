@@ -3,6 +3,7 @@
 //! The order of the checks is the protocol page's: path and method, headers, signature, JSON and fields, business.
 //! Success is answered under the key that the request names; refusals are not signed, as on the live service.
 
+mod bill;
 mod callback;
 mod certificates;
 mod keys;
@@ -12,6 +13,7 @@ mod refund;
 mod refusal;
 mod request;
 mod respond;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod trade;
@@ -42,6 +44,9 @@ pub(crate) const NAME: &str = "wechat";
 pub(crate) struct Wechat {
     keys: Keys,
     trades: Mutex<Trades>,
+    files: Mutex<bill::Files>,
+    /// Where clients reach us; bills are fetched from there.
+    base_url: String,
     world: Arc<World>,
 }
 
@@ -52,7 +57,21 @@ impl Wechat {
     /// A file that cannot be read, written or understood, with its path.
     pub(crate) fn open(dir: &Path, base_url: &str, world: Arc<World>) -> anyhow::Result<Arc<Wechat>> {
         let keys = Keys::open(dir, base_url)?;
-        Ok(Arc::new(Wechat { keys, trades: Mutex::default(), world }))
+        Ok(Arc::new(Wechat {
+            keys,
+            trades: Mutex::default(),
+            files: Mutex::default(),
+            base_url: base_url.to_owned(),
+            world,
+        }))
+    }
+
+    /// Begins a switch-over to a new platform certificate; its serial.
+    ///
+    /// # Errors
+    /// The keys folder cannot be written.
+    pub(crate) fn rotate(&self) -> anyhow::Result<String> {
+        self.keys.rotate()
     }
 
     /// Registers the routes.
@@ -68,6 +87,17 @@ impl Wechat {
             .service(web::resource(format!("{pay}/out-trade-no/{{no}}/close")).route(web::post().to(close)))
             .service(web::resource(refunds).route(web::post().to(refund)))
             .service(web::resource(format!("{refunds}/{{no}}")).route(web::get().to(refund_query)))
+            .route("/v3/bill/tradebill", web::get().to(trade_bill))
+            .route("/v3/bill/fundflowbill", web::get().to(flow_bill))
+            .route("/v3/profitsharing/bills", web::get().to(share_bill))
+            .route("/v3/billdownload/file", web::get().to(bill_file))
+            .route("/v3/profitsharing/receivers/{what}", web::post().to(receivers))
+            .route("/v3/profitsharing/orders", web::post().to(split))
+            .route("/v3/profitsharing/orders/unfreeze", web::post().to(unfreeze))
+            .route("/v3/profitsharing/orders/{no}", web::get().to(split_query))
+            .route("/v3/profitsharing/return-orders", web::post().to(give_back))
+            .route("/v3/profitsharing/return-orders/{no}", web::get().to(return_query))
+            .route("/v3/profitsharing/transactions/{id}/amounts", web::get().to(remaining))
             .default_service(web::to(|| async { HttpResponse::NotFound().finish() }));
     }
 
@@ -173,4 +203,71 @@ async fn refund(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
 
 async fn refund_query(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes) -> HttpResponse {
     me.call(&req, &body, Kind::Refund, &no, |_| refund::query(&me, &no)).await
+}
+
+async fn trade_bill(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
+    let asked = |name: &str| request::query(&req, name);
+    me.call(&req, &body, Kind::Other, "bill", |_| {
+        bill::made(&me, asked, |me, day| bill::trades(me, asked("bill_type").as_deref(), day))
+    })
+    .await
+}
+
+async fn flow_bill(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
+    let asked = |name: &str| request::query(&req, name);
+    me.call(&req, &body, Kind::Other, "bill", |_| {
+        bill::made(&me, asked, |me, day| bill::flow(me, asked("account_type").as_deref(), day))
+    })
+    .await
+}
+
+async fn share_bill(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
+    me.call(&req, &body, Kind::Other, "bill", |_| {
+        bill::made(&me, |name| request::query(&req, name), bill::shares)
+    })
+    .await
+}
+
+async fn bill_file(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
+    me.call(&req, &body, Kind::Other, "bill", |_| bill::fetch(&me, request::query(&req, "token"))).await
+}
+
+async fn receivers(me: Server, req: HttpRequest, what: web::Path<String>, body: Bytes) -> HttpResponse {
+    let serial = request::header(&req, "wechatpay-serial");
+    me.call(&req, &body, Kind::Other, "receivers", |_| match what.as_str() {
+        "add" => sharing::add_receiver(&me, serial, &body),
+        "delete" => sharing::delete_receiver(&me, &body),
+        _ => Err(Refusal::by_code("RESOURCE_NOT_EXISTS", "无此接口")),
+    })
+    .await
+}
+
+async fn split(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
+    let serial = request::header(&req, "wechatpay-serial");
+    let no = request::peek(&body, "out_order_no");
+    me.call(&req, &body, Kind::Other, &no, |_| sharing::split(&me, serial, &body)).await
+}
+
+async fn split_query(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes) -> HttpResponse {
+    let id = request::query(&req, "transaction_id");
+    me.call(&req, &body, Kind::Other, &no, |_| sharing::query(&me, &no, id)).await
+}
+
+async fn unfreeze(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
+    let no = request::peek(&body, "out_order_no");
+    me.call(&req, &body, Kind::Other, &no, |_| sharing::unfreeze(&me, &body)).await
+}
+
+async fn give_back(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
+    let no = request::peek(&body, "out_return_no");
+    me.call(&req, &body, Kind::Other, &no, |_| sharing::give_back(&me, &body)).await
+}
+
+async fn return_query(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes) -> HttpResponse {
+    let split_no = request::query(&req, "out_order_no");
+    me.call(&req, &body, Kind::Other, &no, |_| sharing::return_query(&me, &no, split_no)).await
+}
+
+async fn remaining(me: Server, req: HttpRequest, id: web::Path<String>, body: Bytes) -> HttpResponse {
+    me.call(&req, &body, Kind::Other, &id, |_| sharing::remaining(&me, &id)).await
 }

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
 use actix_web::{HttpResponse, body::BodyStream};
 use bytes::Bytes;
+use domain::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 
@@ -22,6 +23,8 @@ const SEEN_MAX: usize = 500;
 /// Fates that are remembered, so that a repeat draws anew.
 const NTH_MAX: usize = 400_000;
 
+const DAY_US: i64 = 86_400_000_000;
+
 /// The shared world.
 pub(crate) struct World {
     pub clock: Clock,
@@ -34,6 +37,8 @@ pub(crate) struct World {
     seen: Mutex<VecDeque<Seen>>,
     counts: Mutex<BTreeMap<String, u64>>,
     serial: AtomicU64,
+    /// Everything before this moment is on the bill of the day before it.
+    day_ended_us: AtomicI64,
 }
 
 /// One call, for the page.
@@ -64,12 +69,25 @@ impl World {
             seen: Mutex::default(),
             counts: Mutex::default(),
             serial: AtomicU64::new(1),
+            day_ended_us: AtomicI64::new(i64::MIN),
         })
     }
 
     /// A number that no other trade of this sandbox has.
     pub(crate) fn next_serial(&self) -> u64 {
         self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends the day for bills: what happened until now stands on yesterday's. Without it a client on the real clock
+    /// would wait until tomorrow for a bill with a line in it.
+    pub(crate) fn end_day(&self) {
+        self.day_ended_us.store(self.clock.now().micros(), Ordering::Relaxed);
+    }
+
+    /// The moment by which bills date what happened at `at`.
+    pub(crate) fn bill_time(&self, at: Timestamp) -> Timestamp {
+        let ended = self.day_ended_us.load(Ordering::Relaxed);
+        if at.micros() <= ended { Timestamp::from_micros(at.micros() - DAY_US) } else { at }
     }
 
     /// The present faults of a channel.

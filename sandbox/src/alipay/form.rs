@@ -10,17 +10,21 @@ use super::refusal::Refusal;
 /// Parameters by name, decoded.
 pub(crate) type Params = BTreeMap<String, String>;
 
-/// The content type, without its parameters.
+/// The content type, with its parameters.
 pub(crate) fn content_type(req: &HttpRequest) -> String {
-    let header = req.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
-    header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    req.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// Query and form together. A name that comes twice must have one value.
-pub(crate) fn read(query: &[u8], body: &[u8], content_type: String) -> Result<Params, Refusal> {
+pub(crate) fn read(query: &[u8], body: &[u8], content_type: &str) -> Result<Params, Refusal> {
     let mut pairs = split(query);
-    match content_type.as_str() {
+    let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    match kind.trim().to_ascii_lowercase().as_str() {
         "" | "application/x-www-form-urlencoded" => pairs.extend(split(body)),
+        "multipart/form-data" => {
+            let boundary = parameters.split(';').find_map(|p| p.trim().strip_prefix("boundary="));
+            pairs.extend(parts(body, boundary.unwrap_or_default().trim_matches('"')));
+        }
         other => {
             let problem = format!("不支持的Content-Type：{other}，请使用application/x-www-form-urlencoded");
             return Err(Refusal::invalid("isv.invalid-parameter", &problem).unsigned());
@@ -66,6 +70,33 @@ fn split(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     bytes.split(|c| *c == b'&').filter(|piece| !piece.is_empty()).map(pair).collect()
 }
 
+/// The fields of a multipart body; a file among them has a name too and is a value like any other.
+fn parts(body: &[u8], boundary: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mark = format!("--{boundary}");
+    let mut found = Vec::new();
+    let mut rest = body;
+    while let Some(at) = find(rest, mark.as_bytes()) {
+        let part = rest.get(at + mark.len()..).unwrap_or_default();
+        let Some(end) = find(part, mark.as_bytes()) else { break };
+        let inside = part.get(..end).unwrap_or_default();
+        if let Some(cut) = find(inside, b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(inside.get(..cut).unwrap_or_default()).into_owned();
+            let value = inside.get(cut + 4..).unwrap_or_default();
+            let value = value.strip_suffix(b"\r\n").unwrap_or(value);
+            if let Some((_, name)) = head.split_once("name=\"") {
+                let name = name.split('"').next().unwrap_or_default();
+                found.push((name.as_bytes().to_vec(), value.to_vec()));
+            }
+        }
+        rest = part.get(end..).unwrap_or_default();
+    }
+    found
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len().max(1)).position(|window| window == wanted)
+}
+
 /// Undoes percent-encoding; what is not a valid escape stands for itself.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
@@ -98,7 +129,7 @@ mod tests {
     use super::*;
 
     fn form(query: &str, body: &[u8]) -> Result<Params, Refusal> {
-        read(query.as_bytes(), body, "application/x-www-form-urlencoded".to_owned())
+        read(query.as_bytes(), body, "application/x-www-form-urlencoded; charset=utf-8")
     }
 
     #[test]
@@ -109,6 +140,18 @@ mod tests {
             ["a=1", "b=+ %zz", "c="]
         );
         assert!(form("a=1", b"a=2").is_err());
+    }
+
+    #[test]
+    fn a_multipart_body_is_read_as_a_form_is() {
+        let body = b"--X\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1&2\r\n--X\r\ncontent-disposition: form-data; name=\"b\"\r\n\r\n\r\n--X--\r\n";
+        let params = read(b"c=3", body, "multipart/form-data; boundary=X").unwrap();
+        let pairs: Vec<String> = params.into_iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(pairs, ["a=1&2", "b=", "c=3"]);
+        for broken in [&b""[..], b"--X", b"--X\r\nname=\"a\"", b"--X\r\n\r\n"] {
+            assert_eq!(read(b"", broken, "multipart/form-data; boundary=X").unwrap().len(), 0);
+        }
+        assert_eq!(read(b"", b"--\r\n", "multipart/form-data").unwrap().len(), 0, "no boundary");
     }
 
     #[test]

@@ -86,7 +86,10 @@ fn make(me: &Alipay, trade: &Trade, refund_no: Option<&str>, id: &str, look: Loo
         }
     }
     params.retain(|_, value| !value.is_empty());
-    let signed = wire::string_to_sign(&params, &["sign", "sign_type"]);
+    if trade.by_certificate {
+        params.insert("alipay_cert_sn".to_owned(), me.keys.alipay_cert_sn.clone());
+    }
+    let signed = wire::string_to_sign(&params, &["sign", "sign_type", "alipay_cert_sn"]);
     params.insert("sign".to_owned(), wire::sign(&me.keys, signed.as_bytes(), look == Look::Forged)?);
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&params).finish();
     let kind = "application/x-www-form-urlencoded; charset=utf-8";

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Alipay, NAME, form, notice,
-    trade::{Paid, State},
-    wap, wire,
+    refusal::Refusal,
+    text,
+    trade::{self, Paid, Product, State},
+    wap,
+    wire::{self, Call},
 };
 use crate::payer::Outcome;
 
@@ -16,7 +19,7 @@ pub(crate) fn pay(me: &Arc<Alipay>, credential: &Value, payer: &str, on_credit: 
     let Some(text) = credential_text(credential) else { return Outcome::Refused("unknown_credential") };
     // A browser opens a cashier address first, and the trade is made by that.
     if let Some((_, query)) = text.split_once('?').filter(|_| text.contains(wap::METHOD)) {
-        let call = form::read(query.as_bytes(), b"", String::new()).and_then(|p| wire::check(p, &me.keys));
+        let call = form::read(query.as_bytes(), b"", "").and_then(|p| wire::check(p, &me.keys));
         return match call.and_then(|call| wap::make(me, &call)) {
             Ok(trade) => pay_named(me, &trade.trade_no, payer, on_credit),
             Err(refusal) if refusal.sub_code == "ACQ.TRADE_HAS_SUCCESS" => Outcome::Refused("already_paid"),
@@ -53,6 +56,37 @@ fn pay_named(me: &Arc<Alipay>, name: &str, payer: &str, on_credit: bool) -> Outc
     let trade_no = told.trade_no.clone();
     notice::paid(me, told);
     Outcome::Paid { trade_no, at: now }
+}
+
+/// `alipay.trade.pay`: the merchant scanned the payer's code; the money moves at once.
+pub(crate) fn scanned(me: &Arc<Alipay>, call: &Call) -> Result<Value, Refusal> {
+    let member = |name: &str| call.biz.get(name).and_then(Value::as_str).unwrap_or_default();
+    if !matches!(member("scene"), "bar_code" | "") {
+        return Err(Refusal::parameter("scene", "应为bar_code"));
+    }
+    let code = member("auth_code");
+    let digits = (16..=24).contains(&code.len()) && code.bytes().all(|c| c.is_ascii_digit());
+    let kind: u32 = code.get(..2).and_then(|t| t.parse().ok()).unwrap_or_default();
+    if !digits || !(25..=30).contains(&kind) {
+        return Err(Refusal::business(
+            "ACQ.PAYMENT_AUTH_CODE_INVALID",
+            "支付失败，获取顾客账户信息失败，请顾客刷新付款码后重新收款",
+        ));
+    }
+    let trade = trade::make(me, call, Product::BarCode)?;
+    match pay_named(me, &trade.trade_no, "", false) {
+        Outcome::Paid { at, .. } => {
+            let total = text::yuan(trade.total);
+            Ok(json!({
+                "out_trade_no": trade.no, "trade_no": trade.trade_no, "buyer_logon_id": "stu***@sandbox",
+                "total_amount": total, "receipt_amount": total, "buyer_pay_amount": total,
+                "gmt_payment": text::time(at), "buyer_user_id": "2088000000000001",
+                "fund_bill_list": [{ "fund_channel": "ALIPAYACCOUNT", "amount": total }],
+            }))
+        }
+        Outcome::Refused("already_paid") => Err(Refusal::business("ACQ.TRADE_HAS_SUCCESS", "交易已被支付")),
+        Outcome::Refused(_) => Err(Refusal::business("ACQ.PAYMENT_FAIL", "支付失败")),
+    }
 }
 
 /// The payer looked at the code and did not pay: from now on the gateway knows the trade.

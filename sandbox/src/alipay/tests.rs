@@ -16,7 +16,7 @@ use crate::{payer::Outcome, world::World};
 const SPKI: &str = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAk5luhfvebXQQ2BNe8FVUOrU5vHj5t1zy7jxV3M/MBhHD+kHMOvcRNAHWXnXTX7GsWTzDnntzKQUw5ZOYSiLy6oKV/JC6RMaOxD9wdE7FvrmJ34qnPEvMB12h1FilUXPdPOn/w/rnoiASYG8XjVjvn0xLQaeX0mJhhcJuPvkgzIkko+EVPLvA8KQvmEOUORPW3RskBVOsSFghzzHQhXNlVPExCK/w0CdjP664oXDuV/Ct3wIP+7tSRIJy8ZtF1H+wLhtwiyqqmaWN7lTSaJlZ7wUBFbKtJeS5h5JqQNpjA2Rw39s5MT4pjlBDuODDPbdqS6JRs2Xz9wJ68a0ef3o3ywIDAQAB";
 
 struct Client {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     server: Arc<Alipay>,
     signer: RsaSigner,
     platform: RsaVerifier,
@@ -25,6 +25,7 @@ struct Client {
 struct Said {
     node: Value,
     name: String,
+    cert_sn: String,
     signed: bool,
 }
 
@@ -41,7 +42,7 @@ fn client() -> Client {
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
     let signer = RsaSigner::from_pkcs8_pem(&read("merchant_key.pem")).unwrap();
     let platform = RsaVerifier::from_spki_pem(&read("platform_public_key.pem")).unwrap();
-    Client { _dir: dir, server, signer, platform }
+    Client { dir, server, signer, platform }
 }
 
 fn params(method: &str, biz: &Value) -> Params {
@@ -98,10 +99,12 @@ impl Client {
         let (name, rest) = text.strip_prefix("{\"").unwrap().split_once("\":").unwrap();
         // Cut as SDKs do: from the node's brace to the signature behind it.
         let (raw, sign) = rest.split_once(",\"sign\":\"").unwrap_or((rest.strip_suffix('}').unwrap(), ""));
+        let (raw, cert_sn) = raw.split_once(",\"alipay_cert_sn\":\"").unwrap_or((raw, ""));
         let signature = STANDARD.decode(sign.trim_end_matches("\"}")).unwrap();
         Said {
             node: serde_json::from_str(raw).unwrap(),
             name: name.to_owned(),
+            cert_sn: cert_sn.trim_end_matches('"').to_owned(),
             signed: self.platform.verify(raw.as_bytes(), &signature).is_ok(),
         }
     }
@@ -339,8 +342,134 @@ fn the_worked_vectors_of_the_protocol_page_verify() {
         "aY43b4xgxyHAx5af+44YluYl2cNbIXg0+fNeCU74nEr2qRCGFIlwHMCztSaW1aqR0FGhgR8NeHh8kilk0qNCJnm2fLKSy0XRwtOporj83gf5HGhRs5xtkrpMrYHNZcUANXc6/Te/+EatJfc8VkhcmKz8qcbH5F8SqGh1gB7v/tBLPT3ISjUXcG/2ZEINv485bT9ZJ4DzzO8jqBds9i28Jx5G1SxxsfZgeSGnYp4waRlI6wmIEsPOQZIqT2d440Ihj2oxX2V+V96RNv69TEf3k6+tbItf6py5hz1CC3lEYycBVoLR3wleImdU7vTG5XryMf8Gi6mIrD5TzZwB7lJcyw=="
     ));
     let form = "app_id=2021000000000001&charset=utf-8&gmt_create=2026-01-01+08%3A00%3A05&gmt_payment=2026-01-01+08%3A00%3A09&notify_id=20260101000000000000000000000001&notify_time=2026-01-01+08%3A00%3A10&notify_type=trade_status_sync&out_trade_no=T20260101000001&seller_id=2088000000000002&sign_type=RSA2&subject=%E5%AE%BF%E8%88%8D+%E7%94%B5%E8%B4%B9&total_amount=0.01&trade_no=2026010122001400000000000001&trade_status=TRADE_SUCCESS&version=1.0&sign=G6cxv91R3Lw9Rwm8K2HUs%2FxNbC0NzxjPF9uptP3b9o7lt9ZW5Ivg6o2udLgl80%2BklSrhbe91ym58BxTtNJi4Kr4Fro6D61UxjsjZXa1ILIB0Nd%2BoTBDERGThv%2FKvJY2%2BFDsWVWfQNfX3PPUi3bxKexKaXD0LZXJzgFz08FqtvxuV5Q92r7d7diI07xtuKZhLRwJ4qCw%2BMew8lcQqJw%2BKcgbBeDP4EpcI0653Nud2Ugy326hbMy0Jr48QlqmyscYyaQVXQh9inaqdn7%2Bf%2FSLcxjqNnpm2Ys1T6%2BggdZMaliJCYR%2BseQU8fqDczaLRsjZNLx%2BO30H3sawpLQJ4GptqxA%3D%3D";
-    let notice = super::form::read(form.as_bytes(), b"", String::new()).unwrap();
+    let notice = super::form::read(form.as_bytes(), b"", "").unwrap();
     let text = wire::string_to_sign(&notice, &["sign", "sign_type"]);
     assert_eq!(text.len(), 378);
     assert!(verify(&text, &notice["sign"]));
+}
+
+#[actix_web::test]
+async fn a_call_in_certificate_mode_is_answered_with_the_name_of_alipays_certificate() {
+    let client = client();
+    let keys = &client.server.keys;
+    let with = |app: &str, root: &str| {
+        let mut asked = params("alipay.trade.query", &json!({ "out_trade_no": "nobodys" }));
+        asked.insert("app_cert_sn".to_owned(), app.to_owned());
+        asked.insert("alipay_root_cert_sn".to_owned(), root.to_owned());
+        client.sign(asked)
+    };
+    let (app, root) = (keys.app_cert_sn.clone(), keys.root_cert_sn.clone());
+    assert_eq!(app.len(), 32, "MD5 in hex");
+    let good = client.send(&with(&app, &root)).await;
+    assert_eq!((good.code().1, good.signed), ("ACQ.TRADE_NOT_EXIST", true));
+    assert_eq!(good.cert_sn, keys.alipay_cert_sn);
+    assert_eq!(client.send(&with("00", &root)).await.code().1, "isv.invalid-app-cert-sn");
+    assert_eq!(client.send(&with(&app, "00")).await.code().1, "isv.invalid-alipay-root-cert-sn");
+    let wanted = json!({ "alipay_cert_sn": keys.alipay_cert_sn });
+    let given = client.call("alipay.open.app.alipaycert.download", &wanted).await;
+    let pem = STANDARD.decode(given.node["alipay_cert_content"].as_str().unwrap()).unwrap();
+    let root = std::fs::read_to_string(client.dir.path().join("alipay_root_cert.crt")).unwrap();
+    let anchors = ::keys::Anchors::from_pem([root.as_str()]).unwrap();
+    assert!(anchors.check(std::str::from_utf8(&pem).unwrap(), 1_767_225_600).is_ok());
+}
+
+#[actix_web::test]
+async fn a_days_bill_has_its_payments_and_refunds_in_gbk_and_an_empty_day_says_so() {
+    let client = client();
+    let made = client.call("alipay.trade.create", &order("B1")).await;
+    client.pays(&made.node["trade_no"]);
+    let refund = json!({ "out_trade_no": "B1", "refund_amount": "8.50", "out_request_no": "BR1" });
+    client.call("alipay.trade.refund", &refund).await;
+    let day = |offset: i64| {
+        let at = domain::Timestamp::from_secs(client.server.world.clock.now().secs() + offset * 86_400);
+        super::text::time(at).chars().take(10).collect::<String>()
+    };
+    let method = "alipay.data.dataservice.bill.downloadurl.query";
+    let ask = |date: String| json!({ "bill_type": "trade", "bill_date": date });
+    assert_eq!(client.call(method, &ask(day(0))).await.code().1, "BILL_NOT_EXIST");
+    assert_eq!(client.call(method, &ask("soon".to_owned())).await.code().1, "INVAILID_ARGUMENTS");
+    assert_eq!(client.call(method, &ask(day(-1))).await.node["bill_file_code"], "EMPTY_DATA_WITH_BILL_FILE");
+    client.server.world.end_day();
+    let told = client.call(method, &ask(day(-1))).await;
+    let url = told.node["bill_download_url"].as_str().unwrap();
+    let path = url.strip_prefix("http://127.0.0.1:1").unwrap();
+    let app = test::init_service(App::new().configure(|cfg| client.server.configure(cfg))).await;
+    let file = test::call_and_read_body(&app, test::TestRequest::get().uri(path).to_request()).await;
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(file.to_vec())).unwrap();
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut zip.by_index(0).unwrap(), &mut text).unwrap();
+    let text = encoding_rs::GBK.decode_without_bom_handling_and_without_replacement(&text).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!((rows.len(), rows[0].split(',').count()), (3, 25));
+    assert!(rows[1].contains("\t,交易\t,牛肉面\t,") && rows[1].contains("18.50\t"), "{}", rows[1]);
+    assert!(
+        rows[2].contains("\t,退款\t,") && rows[2].contains("-8.50\t") && rows[2].contains("BR1\t"),
+        "{}",
+        rows[2]
+    );
+    client.server.world.clock.set_offset_s(31);
+    let late = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;
+    assert_eq!(late.status().as_u16(), 403, "the address lives thirty seconds");
+}
+
+#[actix_web::test]
+async fn frozen_money_is_settled_with_bound_receivers_up_to_the_ratio() {
+    let client = client();
+    let mut frozen = order("RO1");
+    frozen["total_amount"] = "100.00".into();
+    frozen["extend_params"] = json!({ "royalty_freeze": "true" });
+    let made = client.call("alipay.trade.create", &frozen).await;
+    let id = made.node["trade_no"].as_str().unwrap();
+    let settle = |no: &str, to: &str, amount: &str| {
+        json!({ "out_request_no": no, "trade_no": id, "royalty_parameters": [
+            { "royalty_type": "transfer", "trans_in_type": "userId", "trans_in": to, "amount": amount, "desc": "档口" }] })
+    };
+    let method = "alipay.trade.order.settle";
+    let unpaid = client.call(method, &settle("X1", "2088000000000009", "1.00")).await;
+    assert_eq!(unpaid.code().1, "ACQ.ILLEGAL_SETTLE_STATE");
+    client.pays(&made.node["trade_no"]);
+    let bind = json!({ "out_request_no": "B1", "receiver_list": [{ "type": "userId", "account": "2088000000000009" }] });
+    assert_eq!(client.call("alipay.trade.royalty.relation.bind", &bind).await.node["result_code"], "SUCCESS");
+    for (no, to, amount, expected) in [
+        ("X1", "2088000000000008", "1.00", "ACQ.ROYALTY_RECEIVER_INVALID"),
+        ("X1", "2088000000000009", "30.01", "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR"),
+        ("X1", "2088000000000009", "20.00", ""),
+        ("X1", "2088000000000009", "20.00", ""),
+        ("X1", "2088000000000009", "20.01", "ACQ.DISCORDANT_REPEAT_REQUEST"),
+        ("X2", "2088000000000009", "10.01", "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR"),
+    ] {
+        assert_eq!(
+            client.call(method, &settle(no, to, amount)).await.code().1,
+            expected,
+            "{no} {to} {amount}"
+        );
+    }
+    let asked = client
+        .call("alipay.trade.order.settle.query", &json!({ "out_request_no": "X1", "trade_no": id }))
+        .await;
+    assert_eq!(asked.node["royalty_detail_list"][0]["amount"], "20.00");
+    let named = json!({ "trade_no": id });
+    let left = || client.call("alipay.trade.order.onsettle.query", &named);
+    assert_eq!(left().await.node["unsettled_amount"], "80.00");
+    let end =
+        json!({ "out_request_no": "X9", "trade_no": id, "extend_params": { "royalty_finish": "true" } });
+    assert_eq!(client.call(method, &end).await.code().0, "10000");
+    assert_eq!(left().await.node["unsettled_amount"], "0.00");
+    let listed = client
+        .call("alipay.trade.royalty.relation.batchquery", &json!({ "out_request_no": "Q1", "page_num": 1 }))
+        .await;
+    assert_eq!(listed.node["receiver_list"].as_array().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn a_scanned_payer_pays_at_once() {
+    let client = client();
+    let mut pay = json!({ "out_trade_no": "PAY1", "total_amount": "18.50", "subject": "牛肉面", "scene": "bar_code",
+        "auth_code": "28763443825664394" });
+    let paid = client.call("alipay.trade.pay", &pay).await;
+    assert_eq!((paid.code().0, &paid.node["total_amount"]), ("10000", &json!("18.50")));
+    assert_eq!(client.status("PAY1").await, "TRADE_SUCCESS");
+    pay["auth_code"] = "123".into();
+    pay["out_trade_no"] = "PAY2".into();
+    assert_eq!(client.call("alipay.trade.pay", &pay).await.code().1, "ACQ.PAYMENT_AUTH_CODE_INVALID");
 }

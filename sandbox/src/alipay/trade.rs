@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use domain::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Alipay, refund::Refund, refusal::Refusal, text, wire::Call};
+use super::{Alipay, refund::Refund, refusal::Refusal, royalty::Royalty, text, wire::Call};
 
 /// A trade that nobody limits lives fifteen days; an unscanned code two hours.
 const LIVES_S: i64 = 15 * 86_400;
@@ -20,6 +20,8 @@ pub(crate) enum Product {
     Code,
     /// `alipay.trade.wap.pay`: exists once the browser opened it.
     Wap,
+    /// `alipay.trade.pay`: the merchant scanned the payer's code.
+    BarCode,
 }
 
 /// Where a trade stands.
@@ -52,6 +54,7 @@ pub(crate) struct Trade {
     /// The request as it came, to recognise a repeat with other content.
     pub(crate) asked: Map<String, Value>,
     pub(crate) app_id: String,
+    pub(crate) by_certificate: bool,
     pub(crate) notify_url: Option<String>,
     pub(crate) return_url: Option<String>,
     pub(crate) created_at: Timestamp,
@@ -125,6 +128,8 @@ pub(crate) struct Ledger {
     by_no: HashMap<String, Trade>,
     by_trade_no: HashMap<String, String>,
     by_credential: HashMap<String, String>,
+    /// Receivers and settlements of frozen money.
+    pub(crate) royalty: Royalty,
 }
 
 impl Ledger {
@@ -132,6 +137,11 @@ impl Ledger {
         self.by_trade_no.insert(trade.trade_no.clone(), trade.no.clone());
         self.by_credential.insert(trade.credential.clone(), trade.no.clone());
         self.by_no.insert(trade.no.clone(), trade);
+    }
+
+    /// Every trade.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Trade> {
+        self.by_no.values()
     }
 
     /// A trade by the merchant's number, present at `now`, whether or not it exists for the gateway yet.
@@ -214,7 +224,7 @@ pub(crate) fn make(me: &Alipay, call: &Call, product: Product) -> Result<Trade, 
     let trade_no = format!("{day}22001{serial:015}");
     let credential = match product {
         Product::Code => format!("https://qr.alipay.com/bax{serial:015}"),
-        Product::MiniProgram | Product::Wap => trade_no.clone(),
+        Product::MiniProgram | Product::Wap | Product::BarCode => trade_no.clone(),
     };
     let trade = Trade {
         no: no.to_owned(),
@@ -225,6 +235,7 @@ pub(crate) fn make(me: &Alipay, call: &Call, product: Product) -> Result<Trade, 
         subject: subject.to_owned(),
         asked: biz.clone(),
         app_id: call.app_id.clone(),
+        by_certificate: call.by_certificate,
         notify_url: call.notify_url.clone(),
         return_url: call.return_url.clone(),
         created_at: now,

@@ -21,12 +21,15 @@ pub(crate) struct Call {
     pub(crate) return_url: Option<String>,
     pub(crate) biz: Map<String, Value>,
     pub(crate) gbk: bool,
+    /// The call named its certificates: so do its answer and notifications.
+    pub(crate) by_certificate: bool,
 }
 
 /// Where an answer stands, and in which charset.
 pub(crate) struct Node<'a> {
     pub(crate) method: &'a str,
     pub(crate) gbk: bool,
+    pub(crate) by_certificate: bool,
 }
 
 /// The string that is signed: everything sent but `without` and what is empty, by name.
@@ -58,6 +61,13 @@ pub(crate) fn check(params: Params, keys: &Keys) -> Result<Call, Refusal> {
     let (signed, _, _) = encoding.encode(&text);
     keys.merchant.verify(&signed, &signature).map_err(|_| bad())?;
 
+    let by_certificate = given("app_cert_sn").is_some();
+    if given("app_cert_sn").is_some_and(|sn| sn != keys.app_cert_sn) {
+        return Err(Refusal::invalid("isv.invalid-app-cert-sn", "应用公钥证书SN不匹配"));
+    }
+    if by_certificate && given("alipay_root_cert_sn").as_deref() != Some(&keys.root_cert_sn) {
+        return Err(Refusal::invalid("isv.invalid-alipay-root-cert-sn", "支付宝根证书SN不匹配"));
+    }
     if given("version").ok_or_else(|| missing("version", "isv.missing-version"))? != "1.0" {
         return Err(Refusal::invalid("isv.invalid-parameter", "version只支持1.0"));
     }
@@ -79,7 +89,15 @@ pub(crate) fn check(params: Params, keys: &Keys) -> Result<Call, Refusal> {
     if !http(&notify_url) || !http(&return_url) {
         return Err(Refusal::invalid("isv.invalid-parameter", "notify_url或return_url不是http(s)地址"));
     }
-    Ok(Call { method, app_id, notify_url, return_url, biz, gbk: encoding == encoding_rs::GBK })
+    Ok(Call {
+        method,
+        app_id,
+        notify_url,
+        return_url,
+        biz,
+        gbk: encoding == encoding_rs::GBK,
+        by_certificate,
+    })
 }
 
 /// The number that a call is about, before anything is checked; for faults.
@@ -116,7 +134,12 @@ pub(crate) fn answer(
     };
     let text = value.to_string();
     let sign = if signed { sign(keys, &encode(&text), badly) } else { None };
-    let tail = sign.map(|s| format!(",\"sign\":\"{s}\"")).unwrap_or_default();
+    let cert = if node.by_certificate && sign.is_some() {
+        format!(",\"alipay_cert_sn\":\"{}\"", keys.alipay_cert_sn)
+    } else {
+        String::new()
+    };
+    let tail = sign.map(|s| format!("{cert},\"sign\":\"{s}\"")).unwrap_or_default();
     let charset = if node.gbk { "gbk" } else { "utf-8" };
     HttpResponse::Ok()
         .content_type(format!("text/html;charset={charset}"))

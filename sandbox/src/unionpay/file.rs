@@ -29,13 +29,14 @@ pub(crate) fn make(me: &UnionPay, fields: &Fields) -> Result<Fields, Refusal> {
     }
     let today = settle_day(me.world.clock.now());
     let ledger = me.ledger.lock();
-    let of_day = |at| settle_day(at).get(4..) == Some(day) && settle_day(at) != today;
+    let settled = |at| settle_day(me.world.bill_time(at));
+    let of_day = |at| settled(at).get(4..) == Some(day) && settled(at) != today;
     let rows: Vec<_> = ledger.done().into_iter().filter(|(_, at)| of_day(*at)).collect();
     let Some((_, at)) = rows.first() else { return Err(Refusal::new("98", "文件不存在")) };
-    let date: String = settle_day(*at).chars().skip(2).collect();
+    let date: String = settled(*at).chars().skip(2).collect();
     let mut text = Vec::new();
     for (txn, at) in &rows {
-        text.extend(row(&me.keys.mer_id, txn, &time(*at)));
+        text.extend(row(&me.keys.mer_id, txn, &time(me.world.bill_time(*at))));
         text.extend(b"\r\n");
     }
     let name = format!("INN{date}88ZM_{}", me.keys.mer_id);

@@ -1,9 +1,14 @@
 //! The keys folder: made once, kept, readable by any SDK.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use ::keys::{CertificateFacts, RsaSigner, RsaVerifier, generate_rsa_pem, public_key_pem};
+use ::keys::{CertificateFacts, RsaSigner, RsaVerifier, Secret, generate_rsa_pem, public_key_pem, serial_eq};
 use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use parking_lot::RwLock;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SerialNumber};
 
 use crate::folder;
@@ -18,11 +23,37 @@ pub(crate) struct Keys {
     pub(crate) merchant_serial: String,
     pub(crate) merchant: RsaVerifier,
     pub(crate) apiv3: [u8; 32],
-    pub(crate) certificate_pem: String,
-    pub(crate) certificate: CertificateFacts,
-    platform: RsaSigner,
+    /// Platform certificates, the newest last: it signs what names no other.
+    platforms: RwLock<Vec<Arc<Platform>>>,
+    dir: PathBuf,
     public_key_id: String,
-    public_key: RsaSigner,
+    public_key: Arc<RsaSigner>,
+    public_key_pem: Secret,
+}
+
+/// A platform certificate and its key.
+pub(crate) struct Platform {
+    pub(crate) pem: String,
+    pub(crate) facts: CertificateFacts,
+    signer: Arc<RsaSigner>,
+    key_pem: Secret,
+}
+
+impl Platform {
+    /// The `n`th of a folder, made if it is not there. The first has no number in its name.
+    fn open(dir: &Path, n: usize) -> anyhow::Result<Platform> {
+        let number = if n == 0 { String::new() } else { format!("_{n}") };
+        let key = folder::kept(dir, &format!("platform_key{number}.pem"), || Ok(generate_rsa_pem(2048)?))?;
+        let name = format!("platform_cert{number}.pem");
+        let pem = folder::kept(dir, &name, || certificate(&key, "sandbox platform"))?;
+        let signer = Arc::new(RsaSigner::from_pkcs8_pem(&key).context("platform_key.pem")?);
+        Ok(Platform {
+            facts: CertificateFacts::from_pem(&pem).context(name)?,
+            pem,
+            signer,
+            key_pem: Secret::new(key),
+        })
+    }
 }
 
 impl Keys {
@@ -31,9 +62,9 @@ impl Keys {
         let merchant_pem = folder::kept(dir, "merchant_key.pem", || Ok(generate_rsa_pem(2048)?))?;
         let merchant_cert =
             folder::kept(dir, "merchant_cert.pem", || certificate(&merchant_pem, "sandbox merchant"))?;
-        let platform_pem = folder::kept(dir, "platform_key.pem", || Ok(generate_rsa_pem(2048)?))?;
-        let platform_cert =
-            folder::kept(dir, "platform_cert.pem", || certificate(&platform_pem, "sandbox platform"))?;
+        let made = (1..).take_while(|n| dir.join(format!("platform_cert_{n}.pem")).exists()).count();
+        let platforms =
+            (0..=made).map(|n| Ok(Arc::new(Platform::open(dir, n)?))).collect::<anyhow::Result<_>>()?;
         let public_pem =
             folder::kept(dir, "platform_public_key_private.pem", || Ok(generate_rsa_pem(2048)?))?;
         folder::kept(dir, "platform_public_key.pem", || Ok(public_key_pem(&public_pem)?))?;
@@ -61,20 +92,56 @@ impl Keys {
             apiv3: apiv3.with_context(|| {
                 format!("{}: expected 32 characters", dir.join("apiv3_key.txt").display())
             })?,
-            certificate: CertificateFacts::from_pem(&platform_cert).context("platform_cert.pem")?,
-            certificate_pem: platform_cert,
-            platform: RsaSigner::from_pkcs8_pem(&platform_pem).context("platform_key.pem")?,
+            platforms: RwLock::new(platforms),
+            dir: dir.to_owned(),
             public_key_id: public_key_id.trim().to_owned(),
-            public_key: RsaSigner::from_pkcs8_pem(&public_pem).context("platform_public_key_private.pem")?,
+            public_key: Arc::new(
+                RsaSigner::from_pkcs8_pem(&public_pem).context("platform_public_key_private.pem")?,
+            ),
+            public_key_pem: Secret::new(public_pem),
         })
     }
 
-    /// The key that a request names; the platform certificate's if it names none of ours.
-    pub(crate) fn platform_for(&self, wanted: Option<&str>) -> (&str, &RsaSigner) {
-        match wanted {
-            Some(id) if id == self.public_key_id => (&self.public_key_id, &self.public_key),
-            _ => (&self.certificate.serial_hex, &self.platform),
+    /// The key that a request names; the newest platform certificate's if it names none of ours.
+    pub(crate) fn platform_for(&self, wanted: Option<&str>) -> (String, Arc<RsaSigner>) {
+        if wanted == Some(self.public_key_id.as_str()) {
+            return (self.public_key_id.clone(), Arc::clone(&self.public_key));
         }
+        let all = self.platforms.read();
+        let named = all.iter().find(|p| wanted.is_some_and(|serial| serial_eq(serial, &p.facts.serial_hex)));
+        match named.or(all.last()) {
+            Some(platform) => (platform.facts.serial_hex.clone(), Arc::clone(&platform.signer)),
+            None => (self.public_key_id.clone(), Arc::clone(&self.public_key)),
+        }
+    }
+
+    /// Opens a sensitive field that was sealed for the key that the request names.
+    pub(crate) fn unseal(&self, wanted: Option<&str>, sealed: &str) -> Option<String> {
+        let bytes = STANDARD.decode(sealed).ok()?;
+        let all = self.platforms.read();
+        let pem = match wanted {
+            Some(id) if id == self.public_key_id => &self.public_key_pem,
+            Some(serial) => &all.iter().find(|p| serial_eq(serial, &p.facts.serial_hex))?.key_pem,
+            None => return None,
+        };
+        String::from_utf8(::keys::oaep_open(pem, &bytes).ok()?).ok()
+    }
+
+    /// All platform certificates, the newest first.
+    pub(crate) fn platforms(&self) -> Vec<Arc<Platform>> {
+        self.platforms.read().iter().rev().map(Arc::clone).collect()
+    }
+
+    /// Makes a new platform certificate, which signs from now on; the old ones stay. Its serial.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(crate) fn rotate(&self) -> anyhow::Result<String> {
+        let mut all = self.platforms.write();
+        let new = Arc::new(Platform::open(&self.dir, all.len())?);
+        let serial = new.facts.serial_hex.clone();
+        all.push(new);
+        Ok(serial)
     }
 
     /// The id of the public key.

@@ -157,7 +157,10 @@ impl Fields<'_> {
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         let mut parts = pointer.split('/').skip(1);
         let first = self.0.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part))
+        parts.try_fold(first, |value, part| match value {
+            Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+            other => other.get(part),
+        })
     }
 
     pub(crate) fn text(&self, pointer: &str, min: usize, max: usize) -> Result<String, Refusal> {

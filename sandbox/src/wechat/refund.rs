@@ -32,7 +32,7 @@ pub(crate) struct RefundRecord {
 }
 
 impl RefundRecord {
-    fn done_at(&self) -> Timestamp {
+    pub(crate) fn done_at(&self) -> Timestamp {
         Timestamp::from_micros(self.at.micros() + ARRIVES_AFTER_US)
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum Done {
     Body(Value),
     /// 204.
     Empty,
+    /// 200 with a file, which is not signed.
+    File(Vec<u8>),
 }
 
 /// The five headers over a body, for an answer or a callback.
@@ -37,7 +39,7 @@ pub(crate) fn sign_headers(
     Some(vec![
         ("Wechatpay-Timestamp".to_owned(), at_s.to_string()),
         ("Wechatpay-Nonce".to_owned(), nonce),
-        ("Wechatpay-Serial".to_owned(), serial.to_owned()),
+        ("Wechatpay-Serial".to_owned(), serial),
         ("Wechatpay-Signature".to_owned(), signature),
         ("Wechatpay-Signature-Type".to_owned(), "WECHATPAY2-SHA256-RSA2048".to_owned()),
     ])
@@ -48,6 +50,9 @@ pub(crate) fn signed(me: &Wechat, serial: Option<&str>, done: &Done, spoiled: bo
     let (status, body) = match done {
         Done::Body(value) => (StatusCode::OK, serde_json::to_vec(value).unwrap_or_default()),
         Done::Empty => (StatusCode::NO_CONTENT, Vec::new()),
+        Done::File(bytes) => {
+            return HttpResponse::Ok().content_type("application/octet-stream").body(bytes.clone());
+        }
     };
     let now = me.world.clock.now();
     let Some(headers) = sign_headers(&me.keys, serial, now.secs(), &body, spoiled) else {

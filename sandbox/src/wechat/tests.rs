@@ -35,6 +35,7 @@ fn order(no: &str) -> Value {
 struct Said {
     status: u16,
     body: Value,
+    text: String,
     signed: bool,
 }
 
@@ -75,7 +76,8 @@ impl Client {
             let signature = STANDARD.decode(signature).unwrap();
             RsaVerifier::from_spki_pem(&key).unwrap().verify(&message, &signature).is_ok()
         });
-        Said { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null), signed }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Said { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null), text, signed }
     }
 
     async fn prepay(&self, order: &Value) -> Said {
@@ -229,4 +231,140 @@ async fn the_keys_folder_is_kept_and_closed_to_others() {
     }
     let text = std::fs::read_to_string(client.dir.path().join("credentials.toml")).unwrap();
     assert!(text.contains("base_url = \"http://127.0.0.1:2\""), "{text}");
+}
+
+#[actix_web::test]
+async fn a_days_bills_have_its_money_and_their_hash_and_today_has_none() {
+    let client = client();
+    let made = client.prepay(&order("BILL0001")).await;
+    client.pays(&made.body["code_url"]);
+    let refund = json!({ "out_trade_no": "BILL0001", "out_refund_no": "BR1",
+        "amount": { "refund": 850, "total": 1850, "currency": "CNY" } });
+    assert_eq!(client.call("POST", "/v3/refund/domestic/refunds", Some(&refund)).await.status, 200);
+    let day = |offset: i64| {
+        let at = domain::Timestamp::from_secs(client.server.world.clock.now().secs() + offset * 86_400);
+        crate::clock::beijing(at).chars().take(10).collect::<String>()
+    };
+    let bill =
+        |kind: &str, more: &str, offset: i64| format!("/v3/bill/{kind}?bill_date={}{more}", day(offset));
+    let today = client.call("GET", &bill("tradebill", "", 0), None).await;
+    assert_eq!(code(&today), (400, "STATEMENT_CREATING"));
+    assert_eq!(
+        code(&client.call("GET", &bill("tradebill", "", -1), None).await),
+        (400, "NO_STATEMENT_EXIST")
+    );
+    let wrong = client.call("GET", "/v3/bill/tradebill?bill_date=yesterday", None).await;
+    assert_eq!(code(&wrong), (400, "PARAM_ERROR"));
+    client.server.world.end_day();
+    for (kind, more, columns, lines) in [
+        ("tradebill", "", 27, 5),
+        ("tradebill", "&bill_type=SUCCESS", 20, 4),
+        ("tradebill", "&bill_type=REFUND", 29, 4),
+        ("fundflowbill", "", 11, 6),
+    ] {
+        let address = client.call("GET", &bill(kind, more, -1), None).await;
+        assert!(address.signed, "{}", address.body);
+        let url = address.body["download_url"].as_str().unwrap();
+        let file = client.call("GET", url.strip_prefix("http://127.0.0.1:1").unwrap(), None).await;
+        assert_eq!(::keys::sha1_hex(file.text.as_bytes()), address.body["hash_value"].as_str().unwrap());
+        let text: Vec<&str> = file.text.lines().collect();
+        assert_eq!((text[0].split(',').count(), text.len()), (columns, lines), "{kind}{more}");
+        let rows = &text[1..lines - 2];
+        assert!(rows.iter().all(|row| row.split(",`").count() == columns), "{rows:#?}");
+    }
+    let address = client.call("GET", &bill("tradebill", "", -1), None).await;
+    let url =
+        address.body["download_url"].as_str().unwrap().strip_prefix("http://127.0.0.1:1").unwrap().to_owned();
+    let file = client.call("GET", &url, None).await;
+    assert!(file.text.contains("`2,`18.50,`8.50,`0.00,`0.06000,`18.50,`8.50"), "{}", file.text);
+    client.server.world.clock.set_offset_s(301);
+    assert_eq!(code(&client.call("GET", &url, None).await), (400, "INVALID_REQUEST"), "the address is over");
+}
+
+#[actix_web::test]
+async fn frozen_money_is_split_up_to_the_limits_returned_and_unfrozen() {
+    let client = client();
+    let mut frozen = order("SHARE001");
+    frozen["settle_info"] = json!({ "profit_sharing": true });
+    frozen["amount"]["total"] = json!(10_000);
+    let made = client.prepay(&frozen).await;
+    client.pays(&made.body["code_url"]);
+    let found = client.call("GET", "/v3/pay/transactions/out-trade-no/SHARE001?mchid=1900000001", None).await;
+    let id = found.body["transaction_id"].as_str().unwrap();
+    let amounts = format!("/v3/profitsharing/transactions/{id}/amounts");
+    assert_eq!(
+        client.call("GET", &amounts, None).await.body["unsplit_amount"],
+        9_940,
+        "the fee is not split"
+    );
+
+    let public = std::fs::read_to_string(client.dir.path().join("platform_public_key.pem")).unwrap();
+    let name = STANDARD.encode(::keys::oaep_seal(&public, "第一食堂".as_bytes()).unwrap());
+    let receiver = json!({ "appid": "wx0000000000000001", "type": "MERCHANT_ID", "account": "1900000109",
+        "name": name, "relation_type": "STORE" });
+    let add = "/v3/profitsharing/receivers/add";
+    assert_eq!(client.call("POST", add, Some(&receiver)).await.status, 200);
+    let mut unreadable = receiver.clone();
+    unreadable["name"] = json!("第一食堂");
+    assert_eq!(code(&client.call("POST", add, Some(&unreadable)).await), (400, "PARAM_ERROR"));
+
+    let split = |no: &str, account: &str, fen: i64| {
+        json!({ "appid": "wx0000000000000001", "transaction_id": id, "out_order_no": no, "unfreeze_unsplit": false,
+            "receivers": [{ "type": "MERCHANT_ID", "account": account, "amount": fen, "description": "分给档口" }] })
+    };
+    let splits = "/v3/profitsharing/orders";
+    let early = client.call("POST", splits, Some(&split("P1", "1900000109", 2_000))).await;
+    assert_eq!(code(&early), (403, "RULE_LIMIT"), "a minute has not passed");
+    client.server.world.clock.set_offset_s(61);
+    for (no, account, fen, expected) in [
+        ("P1", "1900000109", 2_000, (200, "")),
+        ("P1", "1900000109", 2_000, (200, "")),
+        ("P1", "1900000109", 2_001, (400, "INVALID_REQUEST")),
+        ("P2", "1900000109", 1_001, (403, "RULE_LIMIT")),
+        ("P3", "1900000110", 500, (200, "")),
+        ("P4", "1900000109", 0, (400, "PARAM_ERROR")),
+    ] {
+        let said = client.call("POST", splits, Some(&split(no, account, fen))).await;
+        assert_eq!(code(&said), expected, "{no} {fen}: {}", said.body);
+    }
+    client.server.world.clock.set_offset_s(62);
+    let stranger = client.call("GET", &format!("{splits}/P3?transaction_id={id}"), None).await;
+    assert_eq!(stranger.body["receivers"][0]["fail_reason"], "NO_RELATION");
+    let done = client.call("GET", &format!("{splits}/P1?transaction_id={id}"), None).await;
+    assert_eq!(
+        (&done.body["state"], &done.body["receivers"][0]["result"]),
+        (&json!("FINISHED"), &json!("SUCCESS"))
+    );
+    assert_eq!(client.call("GET", &amounts, None).await.body["unsplit_amount"], 7_940);
+
+    let back = |no: &str, fen: i64| {
+        json!({ "out_order_no": "P1", "out_return_no": no, "return_mchid": "1900000109", "amount": fen,
+            "description": "退餐" })
+    };
+    let returns = "/v3/profitsharing/return-orders";
+    assert_eq!(client.call("POST", returns, Some(&back("X1", 1_500))).await.body["result"], "SUCCESS");
+    assert_eq!(code(&client.call("POST", returns, Some(&back("X2", 501))).await), (403, "NOT_ENOUGH"));
+    let asked = client.call("GET", &format!("{returns}/X1?out_order_no=P1"), None).await;
+    assert_eq!(asked.body["amount"], 1_500);
+    let free = json!({ "transaction_id": id, "out_order_no": "U1", "description": "解冻" });
+    assert_eq!(client.call("POST", &format!("{splits}/unfreeze"), Some(&free)).await.status, 200);
+    assert_eq!(client.call("GET", &amounts, None).await.body["unsplit_amount"], 0);
+    let late = client.call("POST", splits, Some(&split("P5", "1900000109", 1))).await;
+    assert_eq!(code(&late), (403, "RULE_LIMIT"));
+}
+
+#[actix_web::test]
+async fn during_a_switch_over_old_and_new_certificate_stand_side_by_side() {
+    let client = client();
+    let before = client.server.keys.platforms()[0].facts.serial_hex.clone();
+    let serial = client.server.rotate().unwrap();
+    let listed = client.call("GET", "/v3/certificates", None).await;
+    let serials: Vec<&str> =
+        listed.body["data"].as_array().unwrap().iter().map(|c| c["serial_no"].as_str().unwrap()).collect();
+    assert_eq!(serials, [serial.as_str(), before.as_str()]);
+    assert_eq!(client.server.keys.platform_for(None).0, serial, "the newest signs");
+    assert_eq!(client.server.keys.platform_for(Some(&before)).0, before, "the old one for who asks for it");
+    let world = Arc::new(World::new(1).unwrap());
+    let again = Wechat::open(client.dir.path(), "http://127.0.0.1:1", world).unwrap();
+    assert_eq!(again.keys.platforms().len(), 2, "kept over a restart");
 }

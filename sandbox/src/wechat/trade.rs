@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use domain::Timestamp;
 use serde_json::{Value, json};
 
-use super::{refund::RefundRecord, refusal::Refusal, respond::Done};
+use super::{refund::RefundRecord, refusal::Refusal, respond::Done, sharing::Sharing};
 use crate::clock::beijing;
 
 /// A product of the prepay call.
@@ -28,7 +28,7 @@ impl Product {
         }
     }
 
-    fn trade_type(self) -> &'static str {
+    pub(crate) fn trade_type(self) -> &'static str {
         match self {
             Product::Native => "NATIVE",
             Product::Jsapi => "JSAPI",
@@ -120,6 +120,8 @@ pub(crate) struct Trades {
     by_no: HashMap<String, Trade>,
     by_credential: HashMap<String, String>,
     by_transaction: HashMap<String, String>,
+    /// Splits and returns of frozen money.
+    pub(crate) sharing: Sharing,
     /// Refund number to trade.
     by_refund: HashMap<String, String>,
 }
@@ -157,6 +159,14 @@ impl Trades {
 
     pub(crate) fn refund_under(&mut self, refund_no: &str, no: &str) {
         self.by_refund.insert(refund_no.to_owned(), no.to_owned());
+    }
+
+    /// Every trade that was paid.
+    pub(crate) fn paid(&self) -> impl Iterator<Item = (&Trade, &Paid)> {
+        self.by_no.values().filter_map(|trade| match &trade.state {
+            State::Paid(paid) => Some((trade, paid)),
+            State::NotPay | State::Closed => None,
+        })
     }
 
     pub(crate) fn by_refund(&self, refund_no: &str) -> Option<&Trade> {
