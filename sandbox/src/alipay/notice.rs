@@ -86,9 +86,8 @@ fn make(me: &Alipay, trade: &Trade, refund_no: Option<&str>, id: &str, look: Loo
         }
     }
     params.retain(|_, value| !value.is_empty());
-    if trade.by_certificate {
-        params.insert("alipay_cert_sn".to_owned(), me.keys.alipay_cert_sn.clone());
-    }
+    // `alipay_cert_sn` is left out even in certificate mode: whether it is signed divides the clients, and without it
+    // all of them take the certificate they have.
     let signed = wire::string_to_sign(&params, &["sign", "sign_type", "alipay_cert_sn"]);
     params.insert("sign".to_owned(), wire::sign(&me.keys, signed.as_bytes(), look == Look::Forged)?);
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&params).finish();

@@ -21,7 +21,7 @@ pub(crate) struct Call {
     pub(crate) return_url: Option<String>,
     pub(crate) biz: Map<String, Value>,
     pub(crate) gbk: bool,
-    /// The call named its certificates: so do its answer and notifications.
+    /// The call named its certificates: so does its answer.
     pub(crate) by_certificate: bool,
 }
 

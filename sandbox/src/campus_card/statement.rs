@@ -67,7 +67,7 @@ pub(super) fn day(me: &CampusCard, day: &str) -> Reply {
 fn rows_from(me: &CampusCard, start_s: i64) -> Vec<(Row, Payment)> {
     let whole_day = start_s..start_s + DAY_S;
     let ledger = me.ledger.lock();
-    let of_day = ledger.rows.iter().filter(|row| whole_day.contains(&row.at.secs()));
+    let of_day = ledger.rows.iter().filter(|row| whole_day.contains(&me.world.bill_time(row.at).secs()));
     of_day.filter_map(|row| Some((row.clone(), ledger.payments.get(&row.order_no)?.clone()))).collect()
 }
 

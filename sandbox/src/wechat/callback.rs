@@ -58,7 +58,7 @@ fn make(me: &Wechat, trade: &Trade, event: &Event, id: &str, look: Look) -> Opti
     })
     .to_string()
     .into_bytes();
-    let wanted = Some(me.keys.public_key_id());
+    let wanted = trade.wants_serial.as_deref();
     let mut headers = respond::sign_headers(&me.keys, wanted, now.secs(), &body, look == Look::Forged)?;
     headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
     headers.push(("Request-ID".to_owned(), format!("08F5{:016X}-0", me.world.next_serial())));

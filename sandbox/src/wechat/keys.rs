@@ -145,6 +145,7 @@ impl Keys {
     }
 
     /// The id of the public key.
+    #[cfg(test)]
     pub(crate) fn public_key_id(&self) -> &str {
         &self.public_key_id
     }

@@ -39,6 +39,7 @@ pub(crate) fn prepay(me: &Wechat, caller: &Caller, product: Product, body: &[u8]
             (json!({ "h5_url": url }), url, 5 * 60)
         }
     };
+    trade.wants_serial.clone_from(&caller.wants_serial);
     trade.credential = credential;
     trade.credential_until = Timestamp::from_micros(now.micros() + valid_s * 1_000_000);
     let mut trades = me.trades.lock();
@@ -124,6 +125,7 @@ fn read(
         appid: body.text("/appid", 1, 32)?,
         total,
         notify_url,
+        wants_serial: None,
         attach: body.optional("/attach", 128)?,
         openid,
         device_id: body.optional("/scene_info/device_id", 32)?,

@@ -16,6 +16,8 @@ const CLOCK_MAX_S: i64 = 300;
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     mchid: String,
+    /// The key under which the caller wants answers, and so its callbacks.
+    pub(crate) wants_serial: Option<String>,
 }
 
 impl Caller {
@@ -108,7 +110,8 @@ pub(crate) fn check(req: &HttpRequest, body: &[u8], keys: &Keys, now: Timestamp)
     let mismatch = || Refusal::mismatch(req.method().as_str(), target(req), &message);
     let signature = STANDARD.decode(claim.signature).map_err(|_| mismatch())?;
     keys.merchant.verify(&message, &signature).map_err(|_| mismatch())?;
-    Ok(Caller { mchid: claim.mchid.to_owned() })
+    let wants_serial = header(req, "wechatpay-serial").map(str::to_owned);
+    Ok(Caller { mchid: claim.mchid.to_owned(), wants_serial })
 }
 
 /// What `Authorization` says.

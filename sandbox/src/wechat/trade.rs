@@ -65,6 +65,8 @@ pub(crate) struct Trade {
     pub(crate) appid: String,
     pub(crate) total: i64,
     pub(crate) notify_url: String,
+    /// Under which key it is told; the newest certificate's without one.
+    pub(crate) wants_serial: Option<String>,
     pub(crate) attach: Option<String>,
     pub(crate) openid: Option<String>,
     pub(crate) device_id: Option<String>,
