@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::sign::Scheme;
+
 /// Payments for campus food delivery: accepts orders at once, collects over WeChat Pay, changes over when it is
 /// slow, and accounts for every fen.
 #[derive(Debug, Parser)]
@@ -29,6 +31,11 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Tell the story of an order with its certificates
     Explain(Explain),
+    /// Look for what is wrong with a configuration before it goes live
+    Doctor(Doctor),
+    /// Why was a signature refused?
+    #[command(subcommand)]
+    Sign(SignWhat),
     /// Make or update the tables of the store
     Migrate(Files),
     /// List the thresholds of a running service, or change one
@@ -166,4 +173,74 @@ pub(crate) struct Tune {
     /// http.admin_token of the service, if it has one
     #[arg(long, env = "RUSHPAY__HTTP__ADMIN_TOKEN", hide_env_values = true, default_value = "")]
     pub token: String,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub files: Files,
+    /// What the configuration is meant for
+    #[arg(long, value_enum, default_value_t = Profile::Production)]
+    pub profile: Profile,
+    /// Look at options and files only: no channel, no callback, no clock
+    #[arg(long)]
+    pub offline: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a configuration is meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Profile {
+    /// Real money: test ids, private addresses and developers' switches are errors
+    Production,
+    /// A developer's machine
+    Development,
+}
+
+/// `sign`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SignWhat {
+    /// Print the exact string to sign of a request, where it differs, and the likely cause; exit 0 if all is well
+    Explain(SignExplain),
+}
+
+/// `sign explain`
+#[derive(Debug, Args)]
+pub(crate) struct SignExplain {
+    /// Whose rules
+    #[arg(long, value_enum)]
+    pub channel: Scheme,
+    /// The raw dump of a call (as `curl -v` writes it), with or without its answer; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub dump: Option<PathBuf>,
+    /// HTTP method [default: POST]
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Address or path with the query, as it was sent
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A header, "Name: value"; may be given several times
+    #[arg(long, value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// File with the body's bytes
+    #[arg(long, value_name = "FILE")]
+    pub body: Option<PathBuf>,
+    /// The key that signs: private key (PEM), PKCS#12 file, or the campus card's secret
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Password of a PKCS#12 file
+    #[arg(long, env = "RUSHPAY_KEY_PASSWORD", hide_env_values = true)]
+    pub password: Option<String>,
+    /// The certificate whose serial the request should name
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    /// File with the string that the server says it signed
+    #[arg(long, value_name = "FILE")]
+    pub server_string: Option<PathBuf>,
+    /// The moment of the call, Unix seconds [default: now]
+    #[arg(long, value_name = "SECONDS")]
+    pub now: Option<i64>,
 }

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod http;
 mod logging;
+mod sign;
 
 use std::process::ExitCode;
 

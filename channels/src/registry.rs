@@ -10,24 +10,40 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    Channel, Clock, ConfigFault, Error, alipay, campus_card, config::Faults, system_clock, unionpay, wechat,
+    Channel, Clock, ConfigFault, Error, Look, alipay, campus_card, config::Faults, system_clock, unionpay,
+    wechat,
 };
 
 type Build = fn(ChannelId, Value, Clock) -> Result<Arc<dyn Channel>, Vec<ConfigFault>>;
+type Inspect = fn(&Value, &mut Look);
 
-/// Name and constructor of every channel there is.
-const CHANNELS: &[(&str, Build)] = &[
-    ("wechat", |id, options, clock| Ok(Arc::new(wechat::WeChat::build(id, &read(options)?, clock)?))),
-    ("alipay", |id, options, clock| Ok(Arc::new(alipay::Alipay::build(id, read(options)?, clock)?))),
-    ("unionpay", |id, options, clock| Ok(Arc::new(unionpay::UnionPay::build(id, read(options)?, clock)?))),
-    ("campus_card", |id, options, clock| {
-        Ok(Arc::new(campus_card::CampusCard::build(id, &read(options)?, clock)?))
-    }),
+/// Name, constructor and inspection of every channel there is.
+const CHANNELS: &[(&str, Build, Inspect)] = &[
+    (
+        "wechat",
+        |id, options, clock| Ok(Arc::new(wechat::WeChat::build(id, &read(options)?, clock)?)),
+        wechat::inspect,
+    ),
+    (
+        "alipay",
+        |id, options, clock| Ok(Arc::new(alipay::Alipay::build(id, read(options)?, clock)?)),
+        alipay::inspect,
+    ),
+    (
+        "unionpay",
+        |id, options, clock| Ok(Arc::new(unionpay::UnionPay::build(id, read(options)?, clock)?)),
+        unionpay::inspect,
+    ),
+    (
+        "campus_card",
+        |id, options, clock| Ok(Arc::new(campus_card::CampusCard::build(id, &read(options)?, clock)?)),
+        campus_card::inspect,
+    ),
 ];
 
 /// The names that configuration may use.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CHANNELS.iter().map(|(name, _)| *name)
+    CHANNELS.iter().map(|(name, _, _)| *name)
 }
 
 /// Builds every configured channel on the clock of this machine, in the order of [`names`]. Reads key files,
@@ -53,7 +69,7 @@ pub fn build_with_clock(
         faults.add(&format!("channels.{name}"), format!("there is no such channel; there are: {known}"));
     }
     let mut channels = Vec::new();
-    for (name, make) in CHANNELS {
+    for (name, make, _) in CHANNELS {
         let Some(options) = configured.get(*name) else { continue };
         let Some(id) = faults.take(name, ChannelId::new(name)) else { continue };
         match make(id, options.clone(), Arc::clone(clock)) {
@@ -68,6 +84,14 @@ pub fn build_with_clock(
     }
     let faults = faults.done();
     if faults.is_empty() { Ok(channels) } else { Err(Error::Config(faults)) }
+}
+
+/// Looks at a channel's options as an operator should before it goes live. Reads key files, touches no network. A name
+/// that is not among [`names`] is no channel: nothing is looked at.
+pub fn inspect(name: &str, options: &Value, look: &mut Look) {
+    for (_, _, inspect) in CHANNELS.iter().filter(|(known, _, _)| *known == name) {
+        inspect(options, look);
+    }
 }
 
 /// Reads options; a missing, unknown or mistyped key is one fault that names it.

@@ -1,12 +1,14 @@
 //! The commands, one file each.
 
 mod audit;
+mod doctor;
 mod explain;
 mod loadtest;
 mod migrate;
 mod rush;
 mod sandbox;
 mod serve;
+mod sign;
 mod tune;
 
 use std::io::Write as _;
@@ -25,6 +27,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Loadtest(args) => loadtest::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Explain(args) => explain::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Sign(what) => sign::run(&what),
         Command::Migrate(args) => migrate::run(args).await,
         Command::Tune(args) => tune::run(args).await,
         Command::Openapi => say(&crate::http::openapi::text()).map(|()| true),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use domain::{Answer, Refusal, Timestamp, channel::Fault};
-use keys::{RsaVerifier, Verifier as _};
+use keys::Verifier as _;
 use reqwest::{
     Method,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
@@ -13,7 +13,10 @@ use reqwest::{
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::text::{Params, string_to_sign, time};
+use super::{
+    platform::{Found, Platform},
+    text::{Params, string_to_sign, time},
+};
 use crate::{
     Clock, counters,
     signing_pool::SigningPool,
@@ -26,7 +29,7 @@ pub(super) struct Client {
     pub(super) gateway: String,
     pub(super) app_id: String,
     pub(super) pool: SigningPool,
-    pub(super) platform: RsaVerifier,
+    pub(super) platform: Platform,
     pub(super) clock: Clock,
 }
 
@@ -162,6 +165,7 @@ impl Client {
             ("biz_content", biz.to_string()),
         ]
         .into_iter()
+        .chain(self.certificate_names())
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
@@ -171,13 +175,60 @@ impl Client {
         Ok(params)
     }
 
-    /// One call; what is not signed by Alipay is no answer.
+    fn certificate_names(&self) -> Vec<(&'static str, String)> {
+        match &self.platform {
+            Platform::Key(_) => Vec::new(),
+            Platform::Certificates(ours) => vec![
+                ("app_cert_sn", ours.app_cert_sn.clone()),
+                ("alipay_root_cert_sn", ours.root_cert_sn.clone()),
+            ],
+        }
+    }
+
+    /// One call; what is not signed by Alipay is no answer. In certificate mode an answer may name a certificate that
+    /// is fetched first.
     pub(super) async fn call(
         &self,
         method: &str,
         biz: &Value,
         notify_url: Option<&str>,
     ) -> Result<Heard, Lost> {
+        let body = self.exchange(method, biz, notify_url).await?;
+        if let Found::Unknown(wanted) = self.platform.verifier(named_certificate(&body).as_deref()) {
+            self.fetch_certificate(&wanted).await?;
+        }
+        let word = self.read(method, &body)?;
+        if word.code == "10000" {
+            return Ok(Heard::Done(word));
+        }
+        let code = if word.sub_code.is_empty() { word.code.clone() } else { word.sub_code.clone() };
+        let message = if word.sub_msg.is_empty() { word.msg.clone() } else { word.sub_msg.clone() };
+        let meaning = meaning(&word.code, &word.sub_code);
+        let fault = if let Meaning::Refused(fault) = meaning { fault } else { Fault::Channel };
+        Ok(Heard::Refused(meaning, Refusal { code, message, fault }))
+    }
+
+    /// Alipay's certificate of a name. It vouches for itself by descending from the configured root.
+    async fn fetch_certificate(&self, wanted: &str) -> Result<(), Lost> {
+        let method = "alipay.open.app.alipaycert.download";
+        let body = self.exchange(method, &serde_json::json!({ "alipay_cert_sn": wanted }), None).await?;
+        let root: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let content = root.pointer("/alipay_open_app_alipaycert_download_response/alipay_cert_content");
+        let pem = content.and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
+        let pem = pem.and_then(|bytes| String::from_utf8(bytes).ok());
+        let pem =
+            pem.ok_or_else(|| Lost::Silent(format!("Alipay's certificate {wanted} could not be fetched")))?;
+        let learnt = self.platform.learn(wanted, &pem, (self.clock)().secs());
+        learnt.map_err(|problem| {
+            tracing::error!(wanted, problem, "a certificate that is not Alipay's");
+            Lost::Silent(format!("Alipay's certificate {wanted}: {problem}"))
+        })?;
+        tracing::info!(wanted, "Alipay changed its certificate");
+        Ok(())
+    }
+
+    /// One exchange; the body as it came.
+    async fn exchange(&self, method: &str, biz: &Value, notify_url: Option<&str>) -> Result<Bytes, Lost> {
         let params = self.signed(method, biz, notify_url).await?;
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&params).finish();
         let mut headers = HeaderMap::new();
@@ -188,15 +239,7 @@ impl Client {
         if reply.status != 200 {
             return Err(Lost::Silent(format!("HTTP {}", reply.status)));
         }
-        let word = self.read(method, &reply.body)?;
-        if word.code == "10000" {
-            return Ok(Heard::Done(word));
-        }
-        let code = if word.sub_code.is_empty() { word.code.clone() } else { word.sub_code.clone() };
-        let message = if word.sub_msg.is_empty() { word.msg.clone() } else { word.sub_msg.clone() };
-        let meaning = meaning(&word.code, &word.sub_code);
-        let fault = if let Meaning::Refused(fault) = meaning { fault } else { Fault::Channel };
-        Ok(Heard::Refused(meaning, Refusal { code, message, fault }))
+        Ok(reply.body)
     }
 
     /// Finds the node by its bytes, checks the signature over exactly them, and only then reads it.
@@ -214,8 +257,12 @@ impl Client {
             tracing::error!(method, node, "an unsigned Alipay answer proves nothing; check app_id and keys");
             return Err(lost(format!("an unsigned answer: {}", node.chars().take(200).collect::<String>())));
         };
+        let named = root.get("alipay_cert_sn").and_then(|sn| serde_json::from_str::<String>(sn.get()).ok());
+        let Found::This(key) = self.platform.verifier(named.as_deref()) else {
+            return Err(lost("the answer names a certificate that is not known".to_owned()));
+        };
         counters::verified();
-        if self.platform.verify(node.as_bytes(), &signature).is_err() {
+        if key.verify(node.as_bytes(), &signature).is_err() {
             tracing::error!(method, "an Alipay answer with a bad signature");
             return Err(lost("the answer's signature is not Alipay's".to_owned()));
         }
@@ -228,4 +275,10 @@ impl Client {
         word.at = (self.clock)();
         Ok(word)
     }
+}
+
+/// The certificate that an answer names.
+fn named_certificate(body: &[u8]) -> Option<String> {
+    let root: BTreeMap<&str, &RawValue> = serde_json::from_slice(body).ok()?;
+    serde_json::from_str(root.get("alipay_cert_sn")?.get()).ok()
 }

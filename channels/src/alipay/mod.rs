@@ -1,14 +1,16 @@
-//! Alipay (`gateway.do`, RSA2, key mode): QR codes, mini program, cashier page.
+//! Alipay (`gateway.do`, RSA2, key mode and certificate mode): QR codes, mini program, cashier page.
 //!
-//! Owns the app's key and Alipay's public key. A credential channel: asking for a credential moves nothing.
+//! Owns the app's key, and Alipay's public key or certificates. A credential channel: asking for a credential moves nothing.
 //! Promises that what it passes on as final was signed by Alipay, for our app and order number, and that no payer is
 //! offered credit unless the configuration says so. Leaves amounts to the order and deadlines to the gateway.
 //! The wire format is described in the protocol page of Alipay; sections are cited where they matter.
 
 mod bill;
 mod client;
+mod inspect;
 mod notification;
 mod options;
+mod platform;
 mod refund;
 #[cfg(test)]
 mod tests;
@@ -24,10 +26,11 @@ use domain::{
     },
 };
 use jiff::civil::Date;
-use keys::{KeyFile, RsaSigner, RsaVerifier};
+use keys::{KeyFile, RsaSigner};
 
-use self::client::Client;
+pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
+use self::{client::Client, platform::Platform};
 use crate::{
     BillError, Channel, Clock, ConfigFault, Error, HttpReply, Notification, NotificationCall,
     NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
@@ -53,8 +56,7 @@ impl Alipay {
         options.check(&mut faults);
         let pem = faults.take("merchant_key", KeyFile::read_private(&options.merchant_key));
         let signer = pem.and_then(|pem| faults.take("merchant_key", RsaSigner::from_pkcs8_pem(pem.expose())));
-        let pem = faults.take("public_key", KeyFile::read_public(&options.public_key));
-        let platform = pem.and_then(|pem| faults.take("public_key", RsaVerifier::from_spki_pem(&pem)));
+        let platform = Platform::open(&options, &mut faults);
         let http = faults.take("base_url", Http::new(&options.base_url, options.connect_timeout()));
         let (Some(signer), Some(platform), Some(http)) = (signer, platform, http) else {
             return Err(faults.done());

@@ -7,6 +7,7 @@ use keys::Verifier as _;
 
 use super::{
     Alipay,
+    platform::Found as Which,
     text::{Params, moment, money, string_to_sign},
 };
 use crate::{
@@ -38,9 +39,14 @@ impl Alipay {
             return Err(malformed("sign_type is not RSA2"));
         }
         let signature = STANDARD.decode(need("sign")?).map_err(|_| bad("sign is not base64"))?;
+        let Which::This(key) = self.client.platform.verifier(given("alipay_cert_sn")) else {
+            // The next query fetches it; Alipay calls again.
+            let detail = "alipay_cert_sn is not known yet";
+            return Err(NotificationRefused::new(RefusedBecause::UnknownSerial, detail));
+        };
         counters::verified();
         let text = string_to_sign(&params, &UNSIGNED);
-        if self.client.platform.verify(text.as_bytes(), &signature).is_err() {
+        if key.verify(text.as_bytes(), &signature).is_err() {
             return Err(bad("the signature does not belong to the form"));
         }
         for (name, ours) in [("app_id", &self.options.app_id), ("seller_id", &self.options.seller_id)] {

@@ -24,8 +24,18 @@ pub struct Options {
     pub op_app_id: Option<String>,
     /// Path of the app's private key, PEM. The file must be closed to other users.
     pub merchant_key: PathBuf,
-    /// Path of **Alipay's** public key (not the app's), PEM.
-    pub public_key: PathBuf,
+    /// Path of **Alipay's** public key (not the app's), PEM. Key mode: this, or the three certificates.
+    #[serde(default)]
+    pub public_key: Option<PathBuf>,
+    /// Certificate mode: path of the app's certificate, PEM.
+    #[serde(default)]
+    pub app_cert: Option<PathBuf>,
+    /// Certificate mode: path of Alipay's certificate, PEM. A newer one is fetched when an answer names it.
+    #[serde(default)]
+    pub alipay_cert: Option<PathBuf>,
+    /// Certificate mode: path of the bundle of Alipay's roots, PEM.
+    #[serde(default)]
+    pub alipay_root_cert: Option<PathBuf>,
     /// The full public address that Alipay calls, such as `https://pay.example.com/notify/alipay`.
     pub notify_url: String,
     /// Scenes the merchant has been granted: `native` (precreate), `jsapi` (mini program), `h5` (cashier page).
@@ -80,6 +90,13 @@ impl Options {
         let seller =
             digits(&self.seller_id, 16) && self.seller_id.starts_with("2088") && self.seller_id.len() == 16;
         faults.check(seller, "seller_id", "expected 2088 and twelve more digits");
+        let three = [&self.app_cert, &self.alipay_cert, &self.alipay_root_cert];
+        let one_mode = match (&self.public_key, three.iter().filter(|path| path.is_some()).count()) {
+            (Some(_), given) => given == 0,
+            (None, given) => given == three.len(),
+        };
+        let problem = "give either public_key, or all of app_cert, alipay_cert and alipay_root_cert";
+        faults.check(one_mode, "public_key", problem);
         faults.check(!self.scenes.is_empty(), "scenes", "expected at least one of native, jsapi, h5");
         faults.check(self.limit_fen >= 1, "limit_fen", "expected 1 or more");
         let timeout = (1..=60_000).contains(&self.connect_timeout_ms);

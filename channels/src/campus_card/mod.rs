@@ -6,6 +6,7 @@
 //! The wire format is described in the protocol page of the campus card; sections B1 to B9 are cited where they matter.
 
 mod client;
+mod inspect;
 mod notification;
 mod options;
 mod payment;
@@ -29,6 +30,7 @@ use crate::{
     NotificationRefused, Verdict, config::Faults, replay::SeenNonces, wire::Http,
 };
 
+pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
 
 /// A well-formed number that no order ever has.

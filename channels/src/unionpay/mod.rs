@@ -9,6 +9,7 @@
 
 mod bill;
 mod client;
+mod inspect;
 mod meaning;
 mod message;
 mod notification;
@@ -30,6 +31,7 @@ use domain::{
 use jiff::civil::Date;
 use keys::{Anchors, Identity, KeyFile, RsaSigner};
 
+pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
 use self::{client::Client, trust::Trust};
 use crate::{

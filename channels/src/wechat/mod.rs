@@ -9,6 +9,7 @@ mod bill;
 mod certificates;
 mod client;
 mod errors;
+mod inspect;
 mod notification;
 mod options;
 mod prepay;
@@ -43,6 +44,7 @@ use crate::{
     NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
 };
 
+pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
 
 /// A well-formed number that no order ever has.

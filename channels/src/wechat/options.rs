@@ -23,6 +23,9 @@ pub struct Options {
     pub merchant_serial: String,
     /// Path of the merchant API private key, PEM. The file must be closed to other users.
     pub merchant_key: PathBuf,
+    /// Path of the merchant API certificate, PEM: `rushpay doctor` compares it with key and serial.
+    #[serde(default)]
+    pub merchant_cert: Option<PathBuf>,
     /// The APIv3 key: exactly 32 characters. Give this or `apiv3_key_file`.
     #[serde(default)]
     pub apiv3_key: Secret,

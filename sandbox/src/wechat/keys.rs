@@ -74,10 +74,11 @@ impl Keys {
         let credentials = format!(
             "# Made by the sandbox; no real account. The keys are the options of `[channels.wechat]`.\n\
              base_url = \"{base_url}\"\nmchid = \"{MCHID}\"\nappid = \"{APPID}\"\n\
-             merchant_serial = \"{}\"\nmerchant_key = \"{}\"\napiv3_key = \"{}\"\n\
+             merchant_serial = \"{}\"\nmerchant_key = \"{}\"\nmerchant_cert = \"{}\"\napiv3_key = \"{}\"\n\
              public_key_id = \"{}\"\npublic_key = \"{}\"\n",
             merchant.serial_hex,
             folder::absolute(dir, "merchant_key.pem").display(),
+            folder::absolute(dir, "merchant_cert.pem").display(),
             apiv3_text.trim(),
             public_key_id.trim(),
             folder::absolute(dir, "platform_public_key.pem").display(),
