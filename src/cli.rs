@@ -36,6 +36,10 @@ pub(crate) enum Command {
     /// Why was a signature refused?
     #[command(subcommand)]
     Sign(SignWhat),
+    /// Show the calls of the channels, or the trace of one order's with its gaps
+    Callbacks(Callbacks),
+    /// Pass channels' calls on from a public host to an inner server, and keep them while that is down
+    Relay(Relay),
     /// Make or update the tables of the store
     Migrate(Files),
     /// List the thresholds of a running service, or change one
@@ -243,4 +247,40 @@ pub(crate) struct SignExplain {
     /// The moment of the call, Unix seconds [default: now]
     #[arg(long, value_name = "SECONDS")]
     pub now: Option<i64>,
+}
+
+/// `callbacks`
+#[derive(Debug, Args)]
+pub(crate) struct Callbacks {
+    /// The order's id, or one of its channel order numbers; without one, the latest calls are listed
+    #[arg(long)]
+    pub order: Option<String>,
+    /// Only of this channel
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// Only with this verdict: taken, repeat, bad_signature, foreign_address, ...
+    #[arg(long)]
+    pub verdict: Option<String>,
+    /// At most so many calls
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// `relay`
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Address and port on the public host
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    pub listen: std::net::SocketAddr,
+    /// Address of the inner server
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// Calls are kept here while the inner server is down
+    #[arg(long, value_name = "DIR", default_value = "relay-spool")]
+    pub dir: PathBuf,
+    /// Calls are refused beyond so many MiB of kept ones
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_mib: u64,
 }

@@ -5,6 +5,7 @@ mod load;
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use domain::tuning::Tuning;
+use ipnet::IpNet;
 use keys::Secret;
 use serde::Deserialize;
 
@@ -48,6 +49,8 @@ pub(crate) struct Http {
     pub rate_per_s: u32,
     /// What `/admin` asks for.
     pub admin_token: Secret,
+    /// Proxies whose `X-Forwarded-For` is believed, as networks: `127.0.0.1/32`. Without one the peer is the client.
+    pub trusted_proxies: Vec<IpNet>,
     /// Open connections per worker.
     pub max_connections: usize,
 }
@@ -88,6 +91,8 @@ pub(crate) struct ServiceConfig {
     pub order_threads: usize,
     /// The merchants (stalls) that are served; empty: all.
     pub merchants: Vec<String>,
+    /// From where a channel may call, by channel, as networks; a channel that is not named may call from anywhere.
+    pub notify_from: BTreeMap<String, Vec<IpNet>>,
     /// How the channels reach us.
     pub notify_base_url: String,
     /// How long a shutdown takes at most.

@@ -2,11 +2,13 @@
 //! wiring, shutdown.
 
 mod audit;
+mod callbacks;
 mod cli;
 mod commands;
 mod config;
 mod http;
 mod logging;
+mod relay;
 mod sign;
 
 use std::process::ExitCode;

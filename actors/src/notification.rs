@@ -24,18 +24,24 @@ struct Judged {
     verdict: Verdict,
     /// The word in the log: `taken`, `repeat`, or why it was refused.
     word: String,
-    number: Option<ChannelOrderNo>,
+    number: Option<String>,
 }
 
 impl Service {
     /// Takes a channel's call. `None` if there is no such channel. Repeats are harmless.
-    pub async fn notification(&self, channel: &ChannelId, call: NotificationCall) -> Option<HttpReply> {
+    pub async fn notification(
+        &self,
+        channel: &ChannelId,
+        call: NotificationCall,
+        admitted: Result<(), NotificationRefused>,
+    ) -> Option<HttpReply> {
         let house = self.house();
         let line = house.lines.get(channel)?;
         let (started, received_at) = (Instant::now(), house.clock.now());
         house.stats.notifications.one();
         let id = uuid::Uuid::now_v7().to_string();
-        let judged = match line.channel.parse_notification(&call, received_at) {
+        let parsed = admitted.and_then(|()| line.channel.parse_notification(&call, received_at));
+        let judged = match parsed {
             Err(refused) => proves_nothing(&refused),
             Ok(notification) => self.take(&id, notification.kind).await,
         };
@@ -63,20 +69,21 @@ impl Service {
                 };
                 let evidence =
                     Evidence { source: EvidenceSource::Notification, reference: id.to_owned(), found };
-                (order, Event::Found { no, evidence }, Some(number))
+                (order, Event::Found { no, evidence }, Some(number.to_string()))
             }
             NotificationKind::Refund { refund_no, found } => {
                 let Some(order) = refund_no.order() else {
                     let word = format!("unknown_order: no refund of ours has the number {refund_no}");
                     return Judged { verdict: Verdict::Refused(word.clone()), word, number: None };
                 };
-                (order, Event::RefundAnswered { refund_no, answer: Answer::Settled(found) }, None)
+                let number = refund_no.to_string();
+                (order, Event::RefundAnswered { refund_no, answer: Answer::Settled(found) }, Some(number))
             }
         };
         self.judge(order, event, id, number).await
     }
 
-    async fn judge(&self, order: OrderId, event: Event, id: &str, number: Option<ChannelOrderNo>) -> Judged {
+    async fn judge(&self, order: OrderId, event: Event, id: &str, number: Option<String>) -> Judged {
         let cause = Cause {
             event: event.label().to_owned(),
             source: "notification".to_owned(),
@@ -127,7 +134,7 @@ impl Service {
             body: call.body.to_vec(),
             verdict: judged.word.split(':').next().unwrap_or_default().to_owned(),
             reason: judged.word.clone(),
-            channel_order_no: judged.number.as_ref().map(ToString::to_string),
+            channel_order_no: judged.number.clone(),
             answer_status: i32::from(reply.status),
             answer_body: String::from_utf8_lossy(&reply.body).into_owned(),
             took_us,
@@ -145,7 +152,7 @@ fn proves_nothing(refused: &NotificationRefused) -> Judged {
 
 fn unknown(number: ChannelOrderNo) -> Judged {
     let word = format!("unknown_order: {number} is not a number of ours");
-    Judged { verdict: Verdict::Refused(word.clone()), word, number: Some(number) }
+    Judged { verdict: Verdict::Refused(word.clone()), word, number: Some(number.to_string()) }
 }
 
 fn refused(word: String) -> (Verdict, String) {

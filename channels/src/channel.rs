@@ -142,7 +142,8 @@ pub struct NotificationRefused {
 
 impl NotificationRefused {
     /// A refusal with its detail.
-    pub(crate) fn new(reason: RefusedBecause, detail: impl Into<String>) -> NotificationRefused {
+    #[must_use]
+    pub fn new(reason: RefusedBecause, detail: impl Into<String>) -> NotificationRefused {
         NotificationRefused { reason, detail: detail.into() }
     }
 }
@@ -164,6 +165,8 @@ pub enum RefusedBecause {
     Replayed,
     /// Genuine, but for another merchant or app.
     WrongMerchant,
+    /// From an address that is not among the channel's configured networks.
+    ForeignAddress,
 }
 
 impl RefusedBecause {
@@ -178,6 +181,7 @@ impl RefusedBecause {
             RefusedBecause::Malformed => "malformed",
             RefusedBecause::Replayed => "replayed",
             RefusedBecause::WrongMerchant => "wrong_merchant",
+            RefusedBecause::ForeignAddress => "foreign_address",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
 mod audit;
+mod callbacks;
 mod doctor;
 mod explain;
 mod loadtest;
 mod migrate;
+mod relay;
 mod rush;
 mod sandbox;
 mod serve;
@@ -29,6 +31,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Explain(args) => explain::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Sign(what) => sign::run(&what),
+        Command::Callbacks(args) => callbacks::run(args).await,
+        Command::Relay(args) => relay::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Tune(args) => tune::run(args).await,
         Command::Openapi => say(&crate::http::openapi::text()).map(|()| true),

@@ -245,6 +245,25 @@ pub(super) async fn story(door: web::Data<Door>, id: web::Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(json!({ "order": id, "story": lines })))
 }
 
+/// The trace of an order's callbacks: what happened at the channel, what we were told, what we asked, and the gaps.
+#[utoipa::path(get, path = "/admin/v1/orders/{id}/callbacks", tag = "admin", params(("id" = String, Path)),
+    responses((status = 200, body = Object), (status = 404, body = Problem)))]
+pub(super) async fn callbacks(door: web::Data<Door>, id: web::Path<String>) -> Answer {
+    let id = order_id(&id)?;
+    let store = door.service.store();
+    let order = store.order_load(id).await.map_err(|e| Problem::store(&e))?;
+    let missing = || Problem::new(404, "order_not_found", format!("There is no order {id}."));
+    let order = order.ok_or_else(missing)?;
+    let filter = NotificationFilter { order: Some(id), channel: None, verdict: None, limit: 1_000 };
+    let calls = store.notifications_list(&filter).await.map_err(|e| Problem::store(&e))?;
+    let history = door.service.order_history(id).await.map_err(|e| Problem::store(&e))?;
+    let lines: Vec<serde_json::Value> = crate::callbacks::trace(&order, &history, &calls)
+        .into_iter()
+        .map(|line| json!({ "at": line.at.to_string(), "channel": line.channel, "kind": line.kind, "text": line.text }))
+        .collect();
+    Ok(HttpResponse::Ok().json(json!({ "order": id, "callbacks": lines })))
+}
+
 /// The counters since the start.
 #[utoipa::path(get, path = "/admin/v1/stats", tag = "admin", responses((status = 200, body = StatsView)))]
 pub(super) async fn stats(door: web::Data<Door>) -> HttpResponse {

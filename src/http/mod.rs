@@ -1,6 +1,7 @@
 //! The front door: HTTP in, JSON or problem+json out. Owns nothing of an order's rules.
 
 mod admin;
+mod client_ip;
 mod doors;
 mod health;
 mod new_order;
@@ -10,11 +11,12 @@ mod orders;
 mod problem;
 mod stream;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use actors::Service;
 use anyhow::Context as _;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub(crate) use problem::Problem;
@@ -29,6 +31,8 @@ pub(crate) struct Door {
     pub limits: doors::Limits,
     /// The merchants that are served; empty: all.
     pub merchants: Vec<String>,
+    /// From where channels may call; not named: from anywhere.
+    pub notify_from: BTreeMap<String, Vec<IpNet>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// False while starting and stopping.
@@ -48,8 +52,9 @@ pub(crate) fn start(
     let rate = NonZeroU32::new(http.rate_per_s).unwrap_or(NonZeroU32::MIN);
     let door = Arc::new(Door {
         service,
-        limits: doors::Limits::new(rate, http.admin_token.clone()),
+        limits: doors::Limits::new(rate, http.admin_token.clone(), http.trusted_proxies.clone()),
         merchants: config.service.merchants.clone(),
+        notify_from: config.service.notify_from.clone(),
         metrics,
         ready: std::sync::atomic::AtomicBool::new(true),
     });
@@ -107,6 +112,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route("/switches", web::get().to(admin::switches))
                 .route("/notifications", web::get().to(admin::notifications))
                 .route("/orders", web::get().to(admin::orders))
+                .route("/orders/{id}/callbacks", web::get().to(admin::callbacks))
                 .route("/orders/{id}/story", web::get().to(admin::story))
                 .route("/stats", web::get().to(admin::stats))
                 .default_service(web::to(nothing_here)),

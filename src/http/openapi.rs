@@ -17,7 +17,7 @@ use super::{admin, notify, orders, stream};
         orders::create, orders::read_order, stream::events, orders::qr, orders::close, orders::switch,
         orders::hint, orders::refund, orders::events_after, notify::notify, admin::channels,
         admin::channel_set, admin::tuning, admin::tune, admin::switches, admin::notifications, admin::orders,
-        admin::story, admin::stats,
+        admin::callbacks, admin::story, admin::stats,
     ),
     tags(
         (name = "orders", description = "What a backend asks to be paid."),
