@@ -25,6 +25,9 @@ use anyhow::Context as _;
 
 pub use faults::{FaultSet, Late, Latency, NotifyFaults};
 
+/// A script in the keys folder that takes an order from creation to payment.
+pub const EXAMPLE: &str = "example.sh";
+
 /// How a sandbox is started.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -96,6 +99,7 @@ pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
         (campus_card::NAME.to_owned(), card_url),
         (alipay::NAME.to_owned(), alipay_url),
     ]);
+    let merchant_serial = wechat.merchant_serial().to_owned();
     let state = web::Data::new(control::Control {
         world,
         wechat,
@@ -105,6 +109,14 @@ pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
         channels: channels.clone(),
     });
     servers.push(run(control, move |cfg| control::configure(cfg, &state))?);
+
+    let folder = options.dir.canonicalize().unwrap_or_else(|_| options.dir.clone());
+    let example = include_str!("example.sh")
+        .replace("@BASE@", channels.get(wechat::NAME).map(String::as_str).unwrap_or_default())
+        .replace("@CONTROL@", &control_url)
+        .replace("@FOLDER@", &format!("'{}'", folder.display()))
+        .replace("@SERIAL@", &merchant_serial);
+    folder::write(&options.dir.join(EXAMPLE), &example)?;
 
     // Written last: whoever finds this file finds everything else.
     let addresses: BTreeMap<_, _> =

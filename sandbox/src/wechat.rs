@@ -66,6 +66,11 @@ impl Wechat {
         }))
     }
 
+    /// The serial that requests must name.
+    pub(crate) fn merchant_serial(&self) -> &str {
+        &self.keys.merchant_serial
+    }
+
     /// Begins a switch-over to a new platform certificate; its serial.
     ///
     /// # Errors

@@ -17,8 +17,9 @@ pub(super) async fn run(args: Sandbox) -> anyhow::Result<bool> {
         text.push_str(&format!("{name:<12} {url}\n"));
     }
     text.push_str(&format!(
-        "keys         {}\n\ntry: curl {}/_sandbox/books\nCtrl-C stops it.\n",
+        "keys         {}\n\nan order from creation to payment: sh {}\npage with everything seen, faults and payers: {}/\nCtrl-C stops it.\n",
         args.dir.display(),
+        args.dir.join(sandbox::EXAMPLE).display(),
         running.control_url
     ));
     say(&text)?;
