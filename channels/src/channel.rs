@@ -18,7 +18,7 @@ use domain::{
 };
 use jiff::civil::Date;
 
-use crate::{BillError, Error};
+use crate::{BillError, BillRefused, EachLine, Error};
 
 /// One payment channel.
 #[async_trait]
@@ -47,6 +47,13 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// By what to do next: see [`BillError`].
     async fn bill(&self, day: Date) -> Result<Bytes, BillError>;
+
+    /// Reads a file that [`Channel::bill`] gave for `day`, line by line. Harmless and repeatable.
+    ///
+    /// # Errors
+    /// - [`BillRefused`]: truncated, in another encoding, with an unknown column or kind of line, another merchant's, or
+    ///   its own sums disagree; names the line. Lines may have been handed out before: undo them.
+    fn read_bill(&self, day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused>;
 
     /// Checks and reads a call of the channel. Nothing is stored; the same call may be parsed again, except
     /// where the protocol forbids a repeated nonce (then it is refused as [`RefusedBecause::Replayed`]).

@@ -7,6 +7,10 @@
 //! Leaves deadlines, repeats, pace and breakers to the gateway that wraps each call; knows no actors, no store.
 //! Fails at start with every fault of a channel's configuration at once ([`Error`]), and never afterwards.
 
+mod bill;
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests")]
+mod bill_tests;
 mod channel;
 mod clock;
 mod config;
@@ -23,6 +27,7 @@ pub mod campus_card;
 pub mod unionpay;
 pub mod wechat;
 
+pub use bill::{BillKind, BillLine, BillRefused, EachLine};
 pub use channel::{
     Channel, HttpReply, Notification, NotificationCall, NotificationKind, NotificationRefused,
     RefusedBecause, Verdict,

@@ -19,7 +19,10 @@ use std::{
 use actors::{Parts, Running, Service, SystemClock, WebhookOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
-use channels::{BillError, Channel, HttpReply, Notification, NotificationCall, NotificationRefused, Verdict};
+use channels::{
+    BillError, BillRefused, Channel, EachLine, HttpReply, Notification, NotificationCall,
+    NotificationRefused, Verdict,
+};
 use domain::{
     Answer, Capture, ChannelId, ChannelKind, ChannelOrderNo, Credential, Found, MerchantId, Money, OrderId,
     Scene, Timestamp,
@@ -142,6 +145,10 @@ impl Channel for Double {
 
     async fn bill(&self, _: jiff::civil::Date) -> Result<Bytes, BillError> {
         unreachable!("not asked in these tests")
+    }
+
+    fn read_bill(&self, _: jiff::civil::Date, _: &[u8], _: EachLine<'_>) -> Result<(), BillRefused> {
+        Ok(())
     }
 
     fn parse_notification(

@@ -6,6 +6,7 @@
 //! The wire format is described in the protocol page of Alipay; sections are cited where they matter.
 
 mod bill;
+pub(crate) mod bill_file;
 mod client;
 mod inspect;
 mod notification;
@@ -32,8 +33,8 @@ pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
 use self::{client::Client, platform::Platform};
 use crate::{
-    BillError, Channel, Clock, ConfigFault, Error, HttpReply, Notification, NotificationCall,
-    NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
+    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    NotificationCall, NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
 };
 
 /// A well-formed number that no order ever has.
@@ -104,6 +105,10 @@ impl Channel for Alipay {
     /// The ZIP file as it came: the detail and the totals of the day, GBK.
     async fn bill(&self, day: Date) -> Result<Bytes, BillError> {
         self.fetch_bill(day).await
+    }
+
+    fn read_bill(&self, _day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+        bill_file::read(file, each)
     }
 
     fn parse_notification(

@@ -13,6 +13,7 @@ mod payment;
 mod refund;
 mod signing;
 mod statement;
+pub(crate) mod statement_file;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,8 +27,8 @@ use jiff::civil::Date;
 
 use self::{client::Client, signing::Signing};
 use crate::{
-    BillError, Channel, Clock, ConfigFault, Error, HttpReply, Notification, NotificationCall,
-    NotificationRefused, Verdict, config::Faults, replay::SeenNonces, wire::Http,
+    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    NotificationCall, NotificationRefused, Verdict, config::Faults, replay::SeenNonces, wire::Http,
 };
 
 pub(crate) use self::inspect::inspect;
@@ -102,6 +103,10 @@ impl Channel for CampusCard {
 
     async fn bill(&self, day: Date) -> Result<Bytes, BillError> {
         self.fetch_statement(day).await
+    }
+
+    fn read_bill(&self, day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+        statement_file::read(file, &self.client.signing.merchant, &day.to_string(), each)
     }
 
     fn parse_notification(

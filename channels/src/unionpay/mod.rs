@@ -8,6 +8,7 @@
 //! The wire format is described in the protocol page of UnionPay; sections are cited where they matter.
 
 mod bill;
+pub(crate) mod bill_file;
 mod client;
 mod inspect;
 mod meaning;
@@ -35,8 +36,8 @@ pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
 use self::{client::Client, trust::Trust};
 use crate::{
-    BillError, Channel, Clock, ConfigFault, Error, HttpReply, Notification, NotificationCall,
-    NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
+    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    NotificationCall, NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
 };
 
 /// A well-formed number that no order ever has.
@@ -131,6 +132,10 @@ impl Channel for UnionPay {
     /// The ZIP file of a settlement day (23:00 to 23:00), as it is inside the answer.
     async fn bill(&self, day: Date) -> Result<Bytes, BillError> {
         self.fetch_bill(day).await
+    }
+
+    fn read_bill(&self, _day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+        bill_file::read(file, &self.client.mer_id, self.now(), each)
     }
 
     fn parse_notification(

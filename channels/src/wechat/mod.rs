@@ -6,6 +6,7 @@
 //! The wire format is described in the protocol page of WeChat Pay v3; sections are cited where they matter.
 
 mod bill;
+pub(crate) mod bill_file;
 mod certificates;
 mod client;
 mod errors;
@@ -40,8 +41,8 @@ use self::{
     verifying::{KeyMap, WechatKeys},
 };
 use crate::{
-    BillError, Channel, Clock, ConfigFault, Error, HttpReply, Notification, NotificationCall,
-    NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
+    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    NotificationCall, NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
 };
 
 pub(crate) use self::inspect::inspect;
@@ -193,6 +194,10 @@ impl Channel for WeChat {
 
     async fn bill(&self, day: Date) -> Result<Bytes, BillError> {
         self.fetch_bill(day).await
+    }
+
+    fn read_bill(&self, _day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+        bill_file::read(file, &self.client.mchid, each)
     }
 
     fn parse_notification(
