@@ -80,3 +80,22 @@ async fn forged_and_altered_notifications_move_nothing_and_stay_in_the_log() {
     let (code, out, err) = house.command(&["audit", "--sandbox", &control]);
     assert_eq!(code, 0, "{out}{err}");
 }
+
+#[actix_web::test]
+async fn a_payer_has_an_id_per_channel_and_a_student_is_never_offered_credit() {
+    let house = House::start("").await;
+    let mut wanted = over_alipay("C1", "jsapi");
+    wanted["payer"]["openid"] = json!("oWECHAT-of-the-same-person");
+    wanted["payer"]["accounts"] = json!({ "alipay": "2088000000000001" });
+    let (status, shown) = house.post_text("/v1/orders", &wanted.to_string(), "wait=10").await;
+    assert_eq!(status, 201, "{shown:#}");
+    let credit = json!({ "channel": "alipay", "credential": shown["credential"], "outcome": "credit" });
+    let (status, refused) = house.sandbox_pay(&credit).await;
+    assert_eq!((status, &refused["reason"]), (409, &json!("no_payment_instruments")));
+    assert_eq!(house.pay_over("alipay", &shown).await.0, 200);
+    house.until(shown["id"].as_str().unwrap(), |o| o["state"] == "success").await;
+    let mut strange = over_alipay("C2", "jsapi");
+    strange["payer"]["accounts"] = json!({ "gold": "1" });
+    let (status, problem) = house.post("/v1/orders", &strange).await;
+    assert!(status == 422 && problem.to_string().contains("/payer/accounts"), "{problem:#}");
+}

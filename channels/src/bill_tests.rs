@@ -55,6 +55,7 @@ fn wechats_bill_is_read_whole_or_refused_with_its_line() {
         ("not an amount", WECHAT.replace("`50.00,`0.00,`\r", "`fifty,`0.00,`\r"), 2),
         ("sums disagree", WECHAT.replace("`0.18000,`50.00", "`0.18000,`50.01"), 5),
         ("a line lost", WECHAT.replace(WECHAT.lines().nth(2).unwrap(), ""), 5),
+        ("cut off in the last value", WECHAT.trim_end()[..WECHAT.trim_end().len() - 1].to_owned(), 5),
         ("empty", String::new(), 1),
     ] {
         assert_eq!(refused(&wechat(&text)).0, line, "{why}: {:?}", wechat(&text));

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use domain::{Money, Scene, channel::Limit};
+
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 
@@ -29,6 +31,13 @@ impl Faults {
     pub(crate) fn check(&mut self, ok: bool, key: &str, problem: &str) {
         if !ok {
             self.add(key, problem);
+        }
+    }
+
+    /// Notes a fault for every rule without a limit.
+    pub(crate) fn check_limits(&mut self, rules: &[LimitRule]) {
+        for (n, _) in rules.iter().enumerate().filter(|(_, rule)| rule.limit_fen < 1) {
+            self.add(&format!("limits[{n}].limit_fen"), "expected 1 or more");
         }
     }
 
@@ -65,6 +74,30 @@ impl Faults {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A lower limit for some payers or scenes, as an operator writes it: `{ account_type = "student", limit_fen = 50000 }`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitRule {
+    /// Only for this type of account; without one for all.
+    #[serde(default)]
+    pub account_type: Option<String>,
+    /// Only in this scene; without one in all.
+    #[serde(default)]
+    pub scene: Option<Scene>,
+    /// The largest amount of one attempt, fen.
+    pub limit_fen: i64,
+}
+
+/// The rules as the router takes them.
+pub(crate) fn limits(rules: &[LimitRule]) -> Vec<Limit> {
+    let limit = |rule: &LimitRule| Limit {
+        account_type: rule.account_type.clone(),
+        scene: rule.scene,
+        amount: Money::from_fen(rule.limit_fen).unwrap_or_default(),
+    };
+    rules.iter().map(limit).collect()
 }
 
 /// Reads a text that environment variables deliver as a number, such as a merchant id.

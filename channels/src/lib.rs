@@ -16,6 +16,8 @@ mod clock;
 mod config;
 mod counters;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inspect;
 pub mod registry;
 mod replay;
@@ -33,7 +35,7 @@ pub use channel::{
     RefusedBecause, Verdict,
 };
 pub use clock::{Clock, system_clock};
-pub use config::ConfigFault;
+pub use config::{ConfigFault, LimitRule};
 pub use counters::{SigningCounters, signing_counters};
 pub use error::{BillError, Error};
 pub use inspect::{Class, Finding, Look};

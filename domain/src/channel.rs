@@ -53,6 +53,32 @@ pub struct ChannelProfile {
     pub scenes: Vec<Scene>,
     /// The largest amount of one attempt.
     pub limit: Money,
+    /// Lower limits for some payers or scenes; the lowest that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+}
+
+/// A limit of one attempt for some payers or scenes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Only for this type of account, such as `student`; without one for all.
+    pub account_type: Option<String>,
+    /// Only in this scene; without one in all.
+    pub scene: Option<Scene>,
+    /// The largest amount.
+    pub amount: Money,
+}
+
+impl ChannelProfile {
+    /// The largest amount that one attempt may have for this payer in this scene.
+    #[must_use]
+    pub fn limit_for(&self, account_type: &str, scene: Scene) -> Money {
+        let fits = |limit: &&Limit| {
+            limit.account_type.as_deref().is_none_or(|wanted| wanted == account_type)
+                && limit.scene.is_none_or(|wanted| wanted == scene)
+        };
+        self.limits.iter().filter(fits).map(|limit| limit.amount).fold(self.limit, Money::min)
+    }
 }
 
 /// What the payer needs to pay.
@@ -267,6 +293,8 @@ pub struct PrepayAsk {
     pub scene: Scene,
     /// The payer's number at the campus (student or staff number).
     pub payer_id: String,
+    /// The payer's type of account, such as `student`.
+    pub account_type: String,
     /// The payer's id at the channel, where the scene needs one.
     pub openid: Option<String>,
     /// The payer's network address, where the scene needs one.

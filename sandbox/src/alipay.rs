@@ -152,3 +152,9 @@ async fn gateway(me: web::Data<Alipay>, req: HttpRequest, body: Bytes) -> HttpRe
     };
     wire::answer(&me.keys, &node, done, fate.bad_signature)
 }
+
+/// For the fuzz target.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_form(query: &[u8], body: &[u8], kind: &str) -> Result<(), String> {
+    form::read(query, body, kind).map(|_| ()).map_err(|refusal| refusal.sub_code)
+}

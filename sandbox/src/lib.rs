@@ -11,6 +11,8 @@ mod clock;
 mod control;
 mod faults;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod notify;
 mod page;
 mod payer;

@@ -168,3 +168,10 @@ async fn query(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
 async fn download(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
     serve(me, Gate::File, req, body).await
 }
+
+/// For the fuzz target.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_form(body: &[u8]) {
+    let fields = Fields::read(body);
+    let _cut = (fields.string_to_sign().len(), fields.raw().len(), fields::moment(fields.get("txnTime")));
+}

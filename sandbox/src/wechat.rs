@@ -276,3 +276,10 @@ async fn return_query(me: Server, req: HttpRequest, no: web::Path<String>, body:
 async fn remaining(me: Server, req: HttpRequest, id: web::Path<String>, body: Bytes) -> HttpResponse {
     me.call(&req, &body, Kind::Other, &id, |_| sharing::remaining(&me, &id)).await
 }
+
+/// For the fuzz target.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_claim(text: &str) {
+    let _refused = request::Claim::parse(text).is_some();
+    let _refused = request::json(text.as_bytes()).is_ok();
+}

@@ -1,6 +1,10 @@
 //! The body of `POST /v1/orders`: read strictly, judged field by field, every fault at once.
 
-use std::{collections::HashSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use domain::{
     ChannelId, MerchantId, Money, Scene, Timestamp,
@@ -60,6 +64,9 @@ pub(super) struct NewPayer {
     /// Needed in the `jsapi` scene.
     #[serde(default)]
     openid: Option<String>,
+    /// The person's ids at other channels, by channel, such as `{"alipay": "2088000000000001"}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    accounts: BTreeMap<String, String>,
     /// Needed in the `h5` scene.
     #[serde(default)]
     client_ip: Option<String>,
@@ -127,8 +134,23 @@ impl NewOrder {
         check(openid, "/payer/openid", "expected 1 to 128 characters");
         let ip = payer.client_ip.as_deref().is_none_or(|ip| ip.parse::<IpAddr>().is_ok());
         check(ip, "/payer/client_ip", "expected an IPv4 or IPv6 address");
+        let bound = payer.accounts.iter().all(|(_, id)| length(id, 128));
+        check(bound, "/payer/accounts", "expected ids of 1 to 128 characters");
+        let accounts: Vec<(ChannelId, String)> = payer
+            .accounts
+            .iter()
+            .filter_map(|(name, id)| {
+                Some((profiles.iter().find(|p| p.id.as_str() == name)?.id.clone(), id.clone()))
+            })
+            .collect();
+        check(
+            accounts.len() == payer.accounts.len(),
+            "/payer/accounts",
+            "names a channel that is not configured",
+        );
         if self.scene == Scene::Jsapi {
-            check(payer.openid.is_some(), "/payer/openid", "is needed in the jsapi scene");
+            let known = payer.openid.is_some() || !accounts.is_empty();
+            check(known, "/payer/openid", "is needed in the jsapi scene");
         }
         if self.scene == Scene::H5 {
             check(payer.client_ip.is_some(), "/payer/client_ip", "is needed in the h5 scene");
@@ -155,7 +177,7 @@ impl NewOrder {
         else {
             return Err(Problem::fields(faults));
         };
-        usable(profiles, &channels, self.scene, amount)?;
+        usable(profiles, &channels, (self.scene, &self.payer.account_type), amount)?;
         Ok(OrderRequest {
             order_no: self.order_no,
             merchant_id,
@@ -165,6 +187,7 @@ impl NewOrder {
                 id: self.payer.id,
                 account_type: self.payer.account_type,
                 openid: self.payer.openid,
+                accounts: accounts.into_iter().collect(),
                 client_ip: self.payer.client_ip,
             },
             scene: self.scene,
@@ -180,7 +203,7 @@ impl NewOrder {
 fn usable(
     profiles: &[ChannelProfile],
     wanted: &[ChannelId],
-    scene: Scene,
+    (scene, account_type): (Scene, &str),
     amount: Money,
 ) -> Result<(), Problem> {
     let mine = || profiles.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.id));
@@ -188,7 +211,11 @@ fn usable(
         let detail = "None of the order's channels serves this scene; nothing changed.";
         return Err(Problem::new(422, "no_channel", detail));
     }
-    let limit = mine().filter(|p| p.scenes.contains(&scene)).map(|p| p.limit).max().unwrap_or_default();
+    let limit = mine()
+        .filter(|p| p.scenes.contains(&scene))
+        .map(|p| p.limit_for(account_type, scene))
+        .max()
+        .unwrap_or_default();
     if amount > limit {
         let detail =
             format!("{} fen is above the limit of {} fen; nothing changed.", amount.fen(), limit.fen());

@@ -32,6 +32,7 @@ fn request(order_no: &str, fen: i64) -> Arc<OrderRequest> {
             id: "stu-1".to_owned(),
             account_type: "student".to_owned(),
             openid: None,
+            accounts: std::collections::BTreeMap::new(),
             client_ip: None,
         },
         scene: Scene::Native,

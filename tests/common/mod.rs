@@ -125,7 +125,14 @@ impl House {
     }
 
     pub async fn pay_over(&self, channel: &str, order: &Value) -> (u16, Value) {
-        let body = json!({ "channel": channel, "credential": order["credential"], "payer": "someone" });
+        self.sandbox_pay(
+            &json!({ "channel": channel, "credential": order["credential"], "payer": "someone" }),
+        )
+        .await
+    }
+
+    /// A payer acts at the sandbox.
+    pub async fn sandbox_pay(&self, body: &Value) -> (u16, Value) {
         let call = self.http.post(format!("{}/_sandbox/pay", self.control())).body(body.to_string());
         read(call.send().await.unwrap()).await
     }

@@ -104,6 +104,7 @@ pub(crate) fn route_need(
     RouteNeed {
         scene: order.request.scene,
         amount: order.request.amount,
+        account_type: order.request.payer.account_type.clone(),
         allowed: order.request.channels.clone(),
         consents: order.all_consents().cloned().collect(),
         exclude,
@@ -288,7 +289,8 @@ impl OrderActor {
             description: request.description.clone(),
             scene: request.scene,
             payer_id: request.payer.id.clone(),
-            openid: request.payer.openid.clone(),
+            account_type: request.payer.account_type.clone(),
+            openid: request.payer.id_at(&attempt.channel).map(str::to_owned),
             client_ip: request.payer.client_ip.clone(),
             expires_at: request.expires_at,
         };

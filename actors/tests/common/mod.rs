@@ -65,6 +65,7 @@ impl Double {
             kind,
             scenes: vec![Scene::Native, Scene::Jsapi, Scene::H5],
             limit: Money::from_fen(100_000).unwrap(),
+            limits: Vec::new(),
         };
         Arc::new(Double { profile, script: Mutex::default() })
     }
@@ -206,6 +207,7 @@ pub fn request(order_no: &str, fen: i64, consents: &[&str]) -> OrderRequest {
             id: "stu-1".to_owned(),
             account_type: "student".to_owned(),
             openid: None,
+            accounts: std::collections::BTreeMap::new(),
             client_ip: None,
         },
         scene: Scene::Native,

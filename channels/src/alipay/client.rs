@@ -278,7 +278,7 @@ impl Client {
 }
 
 /// The certificate that an answer names.
-fn named_certificate(body: &[u8]) -> Option<String> {
+pub(crate) fn named_certificate(body: &[u8]) -> Option<String> {
     let root: BTreeMap<&str, &RawValue> = serde_json::from_slice(body).ok()?;
     serde_json::from_str(root.get("alipay_cert_sn")?.get()).ok()
 }

@@ -7,7 +7,7 @@
 
 mod bill;
 pub(crate) mod bill_file;
-mod client;
+pub(crate) mod client;
 mod inspect;
 mod notification;
 mod options;
@@ -15,7 +15,7 @@ mod platform;
 mod refund;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod trade;
 
 use async_trait::async_trait;
@@ -34,7 +34,10 @@ pub use self::options::Options;
 use self::{client::Client, platform::Platform};
 use crate::{
     BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
-    NotificationCall, NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
+    NotificationCall, NotificationRefused, Verdict,
+    config::{Faults, limits},
+    signing_pool::SigningPool,
+    wire::Http,
 };
 
 /// A well-formed number that no order ever has.
@@ -69,7 +72,13 @@ impl Alipay {
         let (gateway, app_id) = (options.base_url.clone(), options.app_id.clone());
         let client = Client { http, gateway, app_id, pool, platform, clock };
         let scenes = options.scenes.clone();
-        let profile = ChannelProfile { id, kind: ChannelKind::Credential, scenes, limit: options.limit() };
+        let profile = ChannelProfile {
+            id,
+            kind: ChannelKind::Credential,
+            scenes,
+            limit: options.limit(),
+            limits: limits(&options.limits),
+        };
         Ok(Alipay { profile, client, options })
     }
 }

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use domain::{Money, Scene};
 use serde::Deserialize;
 
-use crate::config::{Faults, text_or_number};
+use crate::config::{Faults, LimitRule, text_or_number};
 
 /// Options of the Alipay channel. Required: everything without a default.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,12 +41,18 @@ pub struct Options {
     /// Scenes the merchant has been granted: `native` (precreate), `jsapi` (mini program), `h5` (cashier page).
     #[serde(default = "defaults::scenes")]
     pub scenes: Vec<Scene>,
-    /// What the payer's wallet hides. The default keeps every kind of credit from student accounts.
+    /// What the payer's wallet hides. The default hides every kind of credit.
     #[serde(default = "defaults::disable_pay_channels")]
     pub disable_pay_channels: String,
+    /// Account types that may pay on credit: for them nothing is hidden. Students are not among them unless named.
+    #[serde(default)]
+    pub credit_account_types: Vec<String>,
     /// The largest amount of one attempt, fen.
     #[serde(default = "defaults::limit_fen")]
     pub limit_fen: i64,
+    /// Lower limits for some account types or scenes; the lowest that fits counts.
+    #[serde(default)]
+    pub limits: Vec<LimitRule>,
     /// How long connecting may take, milliseconds (1 to 60 000). The gateway's deadline covers the rest.
     #[serde(default = "defaults::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -99,6 +105,7 @@ impl Options {
         faults.check(one_mode, "public_key", problem);
         faults.check(!self.scenes.is_empty(), "scenes", "expected at least one of native, jsapi, h5");
         faults.check(self.limit_fen >= 1, "limit_fen", "expected 1 or more");
+        faults.check_limits(&self.limits);
         let timeout = (1..=60_000).contains(&self.connect_timeout_ms);
         faults.check(timeout, "connect_timeout_ms", "expected 1 to 60000");
     }

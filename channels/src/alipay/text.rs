@@ -9,21 +9,21 @@ use jiff::{
 };
 
 /// Parameters by name; the order of names is the order in which they are signed.
-pub(super) type Params = BTreeMap<String, String>;
+pub(crate) type Params = BTreeMap<String, String>;
 
 /// The string that is signed: everything but `without` and what is empty, values raw (section 1.2).
-pub(super) fn string_to_sign(params: &Params, without: &[&str]) -> String {
+pub(crate) fn string_to_sign(params: &Params, without: &[&str]) -> String {
     let kept = params.iter().filter(|(name, value)| !value.is_empty() && !without.contains(&name.as_str()));
     kept.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 /// Always two decimals.
-pub(super) fn yuan(amount: Money) -> String {
+pub(crate) fn yuan(amount: Money) -> String {
     format!("{}.{:02}", amount.fen() / 100, amount.fen() % 100)
 }
 
 /// Nought to two decimals, as answers may have; never a float.
-pub(super) fn money(text: &str) -> Result<Money, String> {
+pub(crate) fn money(text: &str) -> Result<Money, String> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |t: &str| t.bytes().all(|c| c.is_ascii_digit());
     if whole.is_empty() || whole.len() > 12 || part.len() > 2 || !digits(whole) || !digits(part) {
@@ -34,20 +34,20 @@ pub(super) fn money(text: &str) -> Result<Money, String> {
 }
 
 /// `2026-01-01 08:00:00` for a moment.
-pub(super) fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
     at.to_zoned(TimeZone::fixed(Offset::constant(8))).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The moment that `2026-01-01 08:00:00` names, with or without milliseconds.
-pub(super) fn moment(text: &str) -> Option<Timestamp> {
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     let at = DateTime::strptime("%Y-%m-%d %H:%M:%S", text.get(..19)?).ok()?;
     let at = at.to_zoned(TimeZone::fixed(Offset::constant(8))).ok()?;
     Some(Timestamp::from_secs(at.timestamp().as_second()))
 }
 
 /// A subject without the characters that the gateway refuses, at most `max` characters.
-pub(super) fn subject(text: &str, max: usize) -> String {
+pub(crate) fn subject(text: &str, max: usize) -> String {
     let kept = text.chars().map(|c| if matches!(c, '/' | '=' | '&') || c.is_control() { ' ' } else { c });
     let text: String = kept.take(max).collect();
     if text.trim().is_empty() { "订单".to_owned() } else { text }

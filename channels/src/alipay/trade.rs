@@ -52,7 +52,9 @@ impl Alipay {
                 members.insert(name.to_owned(), value.into());
             }
         };
-        set("disable_pay_channels", &self.options.disable_pay_channels);
+        if !self.options.credit_account_types.contains(&ask.account_type) {
+            set("disable_pay_channels", &self.options.disable_pay_channels);
+        }
         let method = match ask.scene {
             Scene::Native => "alipay.trade.precreate",
             Scene::H5 => {

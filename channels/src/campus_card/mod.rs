@@ -28,7 +28,10 @@ use jiff::civil::Date;
 use self::{client::Client, signing::Signing};
 use crate::{
     BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
-    NotificationCall, NotificationRefused, Verdict, config::Faults, replay::SeenNonces, wire::Http,
+    NotificationCall, NotificationRefused, Verdict,
+    config::{Faults, limits},
+    replay::SeenNonces,
+    wire::Http,
 };
 
 pub(crate) use self::inspect::inspect;
@@ -67,6 +70,7 @@ impl CampusCard {
             kind: ChannelKind::Direct,
             scenes: vec![Scene::Native, Scene::Jsapi, Scene::H5],
             limit: options.limit(),
+            limits: limits(&options.limits),
         };
         let nonces = SeenNonces::new(NONCES_MAX);
         let notify_url = options.notify_url.clone();

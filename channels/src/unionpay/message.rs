@@ -9,16 +9,16 @@ use jiff::{
 };
 
 /// Fields by name; the order of names is the order in which they are signed.
-pub(super) type Fields = BTreeMap<String, String>;
+pub(crate) type Fields = BTreeMap<String, String>;
 
 /// Everything but the signature and what is empty, values trimmed (section 3.1).
-pub(super) fn string_to_sign(fields: &Fields) -> String {
+pub(crate) fn string_to_sign(fields: &Fields) -> String {
     let kept = fields.iter().filter(|(name, value)| *name != "signature" && !value.trim().is_empty());
     kept.map(|(name, value)| format!("{name}={}", value.trim())).collect::<Vec<_>>().join("&")
 }
 
 /// An answer, which is not percent-encoded: cut at `&` outside of brackets, each part at its first `=` (section 1).
-pub(super) fn split(body: &str) -> Fields {
+pub(crate) fn split(body: &str) -> Fields {
     let body = body.strip_prefix('{').and_then(|b| b.strip_suffix('}')).unwrap_or(body);
     let mut fields = Fields::new();
     let (mut depth, mut start) = (0_usize, 0);
@@ -50,13 +50,13 @@ pub(super) fn split(body: &str) -> Fields {
 }
 
 /// `20260101080000`, Beijing.
-pub(super) fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
     at.to_zoned(TimeZone::fixed(Offset::constant(8))).strftime("%Y%m%d%H%M%S").to_string()
 }
 
 /// The moment that `MMDDhhmmss` names: of the years around `now`, the one whose moment is not in the future.
-pub(super) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     let year: i16 = time(now).get(..4)?.parse().ok()?;
     let at = |year: i16| {
         let at = DateTime::strptime("%Y%m%d%H%M%S", format!("{year:04}{text}")).ok()?;
@@ -68,7 +68,7 @@ pub(super) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Fen, digits only.
-pub(super) fn money(text: &str) -> Result<Money, String> {
+pub(crate) fn money(text: &str) -> Result<Money, String> {
     let digits = (1..=12).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
     let fen =
         text.parse().ok().filter(|_| digits).ok_or_else(|| format!("{text:?} is not an amount in fen"))?;

@@ -12,7 +12,7 @@ pub(crate) mod bill_file;
 mod client;
 mod inspect;
 mod meaning;
-mod message;
+pub(crate) mod message;
 mod notification;
 mod options;
 mod refund;
@@ -37,7 +37,10 @@ pub use self::options::Options;
 use self::{client::Client, trust::Trust};
 use crate::{
     BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
-    NotificationCall, NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
+    NotificationCall, NotificationRefused, Verdict,
+    config::{Faults, limits},
+    signing_pool::SigningPool,
+    wire::Http,
 };
 
 /// A well-formed number that no order ever has.
@@ -91,7 +94,13 @@ impl UnionPay {
             clock,
         };
         let scenes = options.scenes.clone();
-        let profile = ChannelProfile { id, kind: ChannelKind::Credential, scenes, limit: options.limit() };
+        let profile = ChannelProfile {
+            id,
+            kind: ChannelKind::Credential,
+            scenes,
+            limit: options.limit(),
+            limits: limits(&options.limits),
+        };
         Ok(UnionPay { profile, client, options, probe })
     }
 

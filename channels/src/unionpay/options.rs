@@ -6,7 +6,7 @@ use domain::{Money, Scene};
 use keys::Secret;
 use serde::Deserialize;
 
-use crate::config::{Faults, text_or_number};
+use crate::config::{Faults, LimitRule, text_or_number};
 
 /// Options of the UnionPay channel. Required: everything without a default.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Options {
     /// The largest amount of one attempt, fen.
     #[serde(default = "defaults::limit_fen")]
     pub limit_fen: i64,
+    /// Lower limits for some account types or scenes; the lowest that fits counts.
+    #[serde(default)]
+    pub limits: Vec<LimitRule>,
     /// How long connecting may take, milliseconds (1 to 60 000). The gateway's deadline covers the rest.
     #[serde(default = "defaults::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -92,6 +95,7 @@ impl Options {
             "limit_fen",
             "expected 1 to 999999999999",
         );
+        faults.check_limits(&self.limits);
         let timeout = (1..=60_000).contains(&self.connect_timeout_ms);
         faults.check(timeout, "connect_timeout_ms", "expected 1 to 60000");
     }

@@ -130,6 +130,10 @@ fn summary(
         &["应结订单总金额", "退款总金额", "充值券退款总金额", "手续费总金额"],
     )?;
     let [n, total, back] = columns.pick::<3>(line, &values)?;
+    // The last value of the file: without its decimals it may have been cut off.
+    if [total, back].iter().any(|sum| sum.split_once('.').is_none_or(|(_, decimals)| decimals.len() != 2)) {
+        return Err(BillRefused::new(line, "the file is cut off in its summary"));
+    }
     let n: Option<u64> = n.split('.').next().and_then(|n| n.parse().ok());
     if (n, fen(total), fen(back)) != (Some(count), Some(paid), Some(given_back)) {
         let problem = format!(

@@ -42,7 +42,10 @@ use self::{
 };
 use crate::{
     BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
-    NotificationCall, NotificationRefused, Verdict, config::Faults, signing_pool::SigningPool, wire::Http,
+    NotificationCall, NotificationRefused, Verdict,
+    config::{Faults, limits},
+    signing_pool::SigningPool,
+    wire::Http,
 };
 
 pub(crate) use self::inspect::inspect;
@@ -109,6 +112,7 @@ impl WeChat {
             kind: ChannelKind::Credential,
             scenes: options.scenes.clone(),
             limit: options.limit(),
+            limits: limits(&options.limits),
         };
         Ok(WeChat { profile, client: Arc::new(client), notify_url: options.notify_url.clone() })
     }

@@ -6,7 +6,7 @@ use domain::{Money, Scene};
 use keys::{KeyFile, Secret};
 use serde::Deserialize;
 
-use crate::config::{Faults, text_or_number};
+use crate::config::{Faults, LimitRule, text_or_number};
 
 /// Options of the WeChat Pay channel. Required: everything without a default.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,6 +53,9 @@ pub struct Options {
     /// The largest amount of one attempt, fen.
     #[serde(default = "defaults::limit_fen")]
     pub limit_fen: i64,
+    /// Lower limits for some account types or scenes; the lowest that fits counts.
+    #[serde(default)]
+    pub limits: Vec<LimitRule>,
     /// How long connecting may take, milliseconds (1 to 60 000). The gateway's deadline covers the rest.
     #[serde(default = "defaults::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -98,6 +101,7 @@ impl Options {
         faults.check(hex, "merchant_serial", "expected the certificate's serial in hex");
         faults.check(!self.scenes.is_empty(), "scenes", "expected at least one of native, jsapi, h5");
         faults.check(self.limit_fen >= 1, "limit_fen", "expected 1 or more");
+        faults.check_limits(&self.limits);
         let timeout = (1..=60_000).contains(&self.connect_timeout_ms);
         faults.check(timeout, "connect_timeout_ms", "expected 1 to 60000");
         let pair = self.public_key_id.is_some() == self.public_key.is_some();

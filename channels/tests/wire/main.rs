@@ -79,6 +79,7 @@ fn prepay_ask(scene: Scene) -> PrepayAsk {
         description: "牛肉面".to_owned(),
         scene,
         payer_id: "2024000001".to_owned(),
+        account_type: "student".to_owned(),
         openid: Some("oSANDBOX0000000000000000001".to_owned()),
         client_ip: Some("10.0.0.7".to_owned()),
         expires_at: Timestamp::from_secs(1_767_226_500),

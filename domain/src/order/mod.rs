@@ -17,7 +17,7 @@ pub mod refund;
 pub mod resume;
 pub mod truth;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,9 +87,20 @@ pub struct Payer {
     /// The person's id at WeChat, where the scene needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
+    /// The person's ids at other channels, by channel: an Alipay user id is not a WeChat openid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accounts: BTreeMap<ChannelId, String>,
     /// The person's network address, where the scene needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<String>,
+}
+
+impl Payer {
+    /// The person's id at a channel: the one bound to it, or else the openid of the client the person uses.
+    #[must_use]
+    pub fn id_at(&self, channel: &ChannelId) -> Option<&str> {
+        self.accounts.get(channel).or(self.openid.as_ref()).map(String::as_str)
+    }
 }
 
 /// What a backend asked to be paid; never changes after acceptance.

@@ -33,6 +33,8 @@ pub struct RouteNeed {
     pub scene: Scene,
     /// How much.
     pub amount: Money,
+    /// The payer's type of account: limits depend on it.
+    pub account_type: String,
     /// Channels that may be used, best first; empty means every configured one.
     pub allowed: Vec<ChannelId>,
     /// Direct channels the payer agreed to.
@@ -60,6 +62,7 @@ impl RouteNeed {
         RouteNeed {
             scene,
             amount,
+            account_type: String::new(),
             allowed: Vec::new(),
             consents: Vec::new(),
             exclude: Vec::new(),
@@ -188,8 +191,8 @@ fn unfit_because(need: &RouteNeed, view: &ChannelView) -> Option<String> {
         Some("refused this order".to_owned())
     } else if !profile.scenes.contains(&need.scene) {
         Some(format!("not for {}", need.scene.as_str()))
-    } else if need.amount > profile.limit {
-        Some(format!("limit {} yuan", profile.limit))
+    } else if need.amount > profile.limit_for(&need.account_type, need.scene) {
+        Some(format!("limit {} yuan", profile.limit_for(&need.account_type, need.scene)))
     } else if profile.kind == ChannelKind::Direct && !need.consents.contains(&profile.id) {
         Some("no consent".to_owned())
     } else {

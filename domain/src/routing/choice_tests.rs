@@ -24,7 +24,7 @@ fn views(states: [ChannelState; 3]) -> Vec<ChannelView> {
     rows.into_iter()
         .zip(states)
         .map(|((name, kind, scenes, limit), state)| ChannelView {
-            profile: ChannelProfile { id: id(name), kind, scenes, limit: yuan(limit) },
+            profile: ChannelProfile { id: id(name), kind, scenes, limit: yuan(limit), limits: Vec::new() },
             state,
             probe_due: false,
             reason: format!("{name} p90 is what it is"),
@@ -266,6 +266,7 @@ proptest! {
     ) {
         let first = |ids: Option<Vec<ChannelId>>| ids.and_then(|ids| ids.first().cloned());
         let need = RouteNeed {
+            account_type: String::new(),
             scene: Scene::Jsapi, amount: yuan(amount), allowed, consents, exclude, avoid,
             want: first(want), last_used: first(last), direct_ok, hedge_of: first(hedge),
         };
@@ -290,5 +291,33 @@ proptest! {
             Choice::Wait { reason } => prop_assert!((fit || need.hedge_of.is_some()) && !reason.is_empty()),
             Choice::Exhausted { reason } => prop_assert!(!fit && !reason.is_empty()),
         }
+    }
+}
+
+#[test]
+fn the_lowest_limit_that_fits_the_payer_and_the_scene_counts() {
+    let limit = |account_type: Option<&str>, scene, amount| crate::channel::Limit {
+        account_type: account_type.map(str::to_owned),
+        scene,
+        amount: yuan(amount),
+    };
+    let profile = ChannelProfile {
+        id: id("wechat"),
+        kind: ChannelKind::Credential,
+        scenes: vec![Scene::Native, Scene::H5],
+        limit: yuan(1000),
+        limits: vec![
+            limit(Some("student"), None, 500),
+            limit(Some("student"), Some(Scene::H5), 200),
+            limit(None, Some(Scene::H5), 300),
+        ],
+    };
+    for (account_type, scene, expected) in [
+        ("student", Scene::Native, 500),
+        ("student", Scene::H5, 200),
+        ("staff", Scene::Native, 1000),
+        ("staff", Scene::H5, 300),
+    ] {
+        assert_eq!(profile.limit_for(account_type, scene), yuan(expected), "{account_type} {scene:?}");
     }
 }

@@ -53,6 +53,7 @@ impl Rush {
             kind: ChannelKind::Credential,
             scenes: vec![Scene::Native],
             limit: Money::from_fen(100_000).unwrap(),
+            limits: Vec::new(),
         };
         let backup = ChannelView {
             profile: profile(&ChannelId::new("alipay").unwrap()),
