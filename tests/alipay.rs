@@ -83,7 +83,7 @@ async fn forged_and_altered_notifications_move_nothing_and_stay_in_the_log() {
 
 #[actix_web::test]
 async fn a_payer_has_an_id_per_channel_and_a_student_is_never_offered_credit() {
-    let house = House::start("").await;
+    let mut house = House::start("").await;
     let mut wanted = over_alipay("C1", "jsapi");
     wanted["payer"]["openid"] = json!("oWECHAT-of-the-same-person");
     wanted["payer"]["accounts"] = json!({ "alipay": "2088000000000001" });
@@ -94,6 +94,21 @@ async fn a_payer_has_an_id_per_channel_and_a_student_is_never_offered_credit() {
     assert_eq!((status, &refused["reason"]), (409, &json!("no_payment_instruments")));
     assert_eq!(house.pay_over("alipay", &shown).await.0, 200);
     house.until(shown["id"].as_str().unwrap(), |o| o["state"] == "success").await;
+
+    // The next order of the same person needs no ids, and begins where the last one worked, over a restart too.
+    let payer = wanted["payer"]["id"].as_str().unwrap();
+    let profile = house.until_at(&format!("/v1/payers/{payer}"), |p| p["last_channel"] == "alipay").await;
+    assert_eq!(profile["accounts"], json!({ "alipay": "2088000000000001" }), "{profile:#}");
+    house.stop().await;
+    house.start_again().await;
+    let mut plain = order("C3");
+    plain["payer"] = json!({ "id": payer, "openid": "oWECHAT-of-the-same-person" });
+    plain["scene"] = json!("jsapi");
+    plain["channels"] = json!(["wechat", "alipay"]);
+    let (_, again) = house.post_text("/v1/orders", &plain.to_string(), "wait=10").await;
+    assert_eq!(again["channel"], "alipay", "{again:#}");
+    let (status, _) = house.get("/v1/payers/nobody").await;
+    assert_eq!(status, 404);
     let mut strange = over_alipay("C2", "jsapi");
     strange["payer"]["accounts"] = json!({ "gold": "1" });
     let (status, problem) = house.post("/v1/orders", &strange).await;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    ChannelId, ChannelKind, OrderId, Timestamp,
+    ChannelId, ChannelKind, OrderId, Scene, Timestamp,
     channel::ChannelProfile,
     order::{Decision, Event, Fact, Order, OrderRequest, accept, decide},
     routing::Choice,
@@ -95,7 +95,11 @@ impl Service {
     ///
     /// # Errors
     /// [`AcceptError`], by what the backend does next.
-    pub async fn accept(&self, request: OrderRequest, body_hash: String) -> Result<Accepted, AcceptError> {
+    pub async fn accept(
+        &self,
+        mut request: OrderRequest,
+        body_hash: String,
+    ) -> Result<Accepted, AcceptError> {
         let house = &self.house;
         let Some(slot) = self.intake.enter(house.tuning.get().intake_max) else {
             house.stats.turned_away.one();
@@ -103,7 +107,7 @@ impl Service {
         };
         let now = house.clock.now();
         let id = OrderId::from_u128(uuid::Uuid::now_v7().as_u128());
-        let last_used = house.cache.payer_channel_get(&request.payer.id).await;
+        let last_used = self.remember(&mut request).await;
         let (order, facts) = self.first_step(accept(id, Arc::new(request), now), last_used.clone(), now);
         let order = Arc::new(order);
         let cause = Cause::new("accepted", "api", "");
@@ -130,6 +134,29 @@ impl Service {
             house.undelivered("registry"); // durable all the same: the sweep finds it
         }
         Ok(Accepted { id, fresh: true, view })
+    }
+
+    /// What is known of the payer: the channel to offer first, and ids at channels that this order did not bring along.
+    /// The cache answers for payers it knows; the store after a restart, and for ids that a mini program needs. A store
+    /// that cannot be read costs a payer a tap.
+    async fn remember(&self, request: &mut OrderRequest) -> Option<ChannelId> {
+        let cached = self.house.cache.payer_channel_get(&request.payer.id).await;
+        let wants_ids = request.scene == Scene::Jsapi && request.payer.accounts.is_empty();
+        if cached.is_some() && !wants_ids {
+            return cached;
+        }
+        let known = match self.house.store.payer(&request.payer.id).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::warn!(%error, "a payer's profile cannot be read");
+                None
+            }
+        };
+        let Some(known) = known else { return cached };
+        for (channel, id) in known.accounts {
+            request.payer.accounts.entry(channel).or_insert(id);
+        }
+        cached.or(Some(known.last_channel))
     }
 
     /// The acceptance, with the first attempt's plan in the same commit where the route is plain: one commit less

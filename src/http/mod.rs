@@ -96,6 +96,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route("/orders/{id}/switch", web::post().to(orders::switch))
                 .route("/orders/{id}/hint", web::post().to(orders::hint))
                 .route("/orders/{id}/refunds", web::post().to(orders::refund))
+                .route("/payers/{id}", web::get().to(orders::payer))
                 .route("/events", web::get().to(orders::events_after))
                 .default_service(web::to(nothing_here)),
         )

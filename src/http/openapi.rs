@@ -15,7 +15,7 @@ use super::{admin, notify, orders, stream};
     ),
     paths(
         orders::create, orders::read_order, stream::events, orders::qr, orders::close, orders::switch,
-        orders::hint, orders::refund, orders::events_after, notify::notify, admin::channels,
+        orders::hint, orders::refund, orders::events_after, orders::payer, notify::notify, admin::channels,
         admin::channel_set, admin::tuning, admin::tune, admin::switches, admin::notifications, admin::orders,
         admin::callbacks, admin::story, admin::stats,
     ),

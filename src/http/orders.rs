@@ -325,6 +325,19 @@ pub(super) async fn refund(
     tell(&door, &id, &req, event).await
 }
 
+/// What is known of a payer, and so what the next order offers first.
+#[utoipa::path(get, path = "/v1/payers/{id}", tag = "orders", params(("id" = String, Path)),
+    responses((status = 200, body = Object), (status = 404, body = Problem)))]
+pub(super) async fn payer(door: web::Data<Door>, id: web::Path<String>) -> Answer {
+    let known = door.service.store().payer(&id).await.map_err(|e| Problem::store(&e))?;
+    let missing = || Problem::new(404, "payer_not_found", "No order of this payer was paid yet.");
+    let known = known.ok_or_else(missing)?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({
+        "id": known.payer_id, "account_type": known.account_type, "accounts": known.accounts,
+        "last_channel": known.last_channel, "last_paid_at": known.last_paid_at.to_string(),
+    })))
+}
+
 /// Where to go on.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -1,9 +1,9 @@
 //! What can be made durable.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use domain::{
-    Timestamp,
+    ChannelId, Timestamp,
     order::{Fact, Order},
 };
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,23 @@ pub enum Entry {
     Switch(SwitchRow),
     /// A threshold was changed.
     Tuning(TuningChange),
+    /// What is known of a payer now.
+    Payer(PayerRow),
+}
+
+/// What is known of a payer. No evidence: it only decides what is offered first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayerRow {
+    /// The campus's number for the person.
+    pub payer_id: String,
+    /// Such as `student`.
+    pub account_type: String,
+    /// Ids at channels that the person's orders brought along.
+    pub accounts: BTreeMap<ChannelId, String>,
+    /// The channel of the last payment that the person chose or was given first.
+    pub last_channel: ChannelId,
+    /// When that was.
+    pub last_paid_at: Timestamp,
 }
 
 /// Who or what caused a transition.

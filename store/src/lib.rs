@@ -17,7 +17,8 @@ use domain::{OrderId, Timestamp, order::Order};
 
 pub use cache::{Cache, MemoryCache, RedisCache, RedisOptions};
 pub use entry::{
-    Appended, Cause, Entry, NotificationRow, OrderCommit, OutboxNew, SwitchRow, TuningChange, WebhookTry,
+    Appended, Cause, Entry, NotificationRow, OrderCommit, OutboxNew, PayerRow, SwitchRow, TuningChange,
+    WebhookTry,
 };
 pub use error::{AppendError, Error};
 pub use rows::{EventLine, NotificationFilter, OrderFilter, OrderLine, StoredEvent, TuningRow, WebhookDue};
@@ -58,6 +59,9 @@ pub trait Store: Send + Sync {
 
     /// Calls of channels, newest first.
     async fn notifications_list(&self, filter: &NotificationFilter) -> Result<Vec<NotificationRow>, Error>;
+
+    /// What is known of a payer.
+    async fn payer(&self, payer_id: &str) -> Result<Option<PayerRow>, Error>;
 
     /// Thresholds that were changed at runtime.
     async fn tuning_all(&self) -> Result<Vec<TuningRow>, Error>;

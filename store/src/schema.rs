@@ -49,6 +49,11 @@ diesel::table! {
     }
 }
 diesel::table! {
+    payers (payer_id) {
+        payer_id -> Text, account_type -> Text, accounts -> Text, last_channel -> Text, last_paid_at -> BigInt,
+    }
+}
+diesel::table! {
     tuning (key) { key -> Text, value -> Text, changed_at -> BigInt, changed_by -> Text, }
 }
 diesel::table! {

@@ -11,7 +11,7 @@ use domain::{
 };
 use store::{
     AppendError, Cause, Entry, NotificationFilter, NotificationRow, OrderCommit, OrderFilter, OutboxNew,
-    SqliteOptions, SqliteStore, Store, SwitchRow, TuningChange, WebhookTry,
+    PayerRow, SqliteOptions, SqliteStore, Store, SwitchRow, TuningChange, WebhookTry,
 };
 
 fn at(secs: i64) -> Timestamp {
@@ -320,4 +320,24 @@ async fn a_store_is_opened_by_one_and_a_broken_file_is_named() {
     let error = SqliteStore::open(&path, &SqliteOptions::default()).await.err().map(|e| e.to_string());
     assert!(error.as_ref().is_some_and(|e| e.contains("broken.db")), "{error:?}");
     assert!(std::fs::read_to_string(&path).unwrap().starts_with("this is no database"));
+}
+
+#[tokio::test]
+async fn a_payers_profile_is_the_last_one_written() {
+    each_store(async |store, path| {
+        assert_eq!(store.payer("stu-1").await.unwrap(), None);
+        let row = |channel: &str, secs: i64| PayerRow {
+            payer_id: "stu-1".to_owned(),
+            account_type: "student".to_owned(),
+            accounts: [(ChannelId::new("alipay").unwrap(), "2088000000000001".to_owned())].into(),
+            last_channel: ChannelId::new(channel).unwrap(),
+            last_paid_at: at(secs),
+        };
+        for profile in [row("wechat", 1), row("alipay", 2)] {
+            assert!(store.append(vec![Entry::Payer(profile)]).await.pop().unwrap().is_ok());
+        }
+        drop(store);
+        assert_eq!(open(&path).await.payer("stu-1").await.unwrap(), Some(row("alipay", 2)));
+    })
+    .await;
 }

@@ -7,7 +7,7 @@ use domain::{
     Timestamp,
     order::{Announcement, AttemptCause, Decision, Fact, Order},
 };
-use store::{AppendError, Cause, Entry, OrderCommit, OutboxNew, WebhookDue};
+use store::{AppendError, Cause, Entry, OrderCommit, OutboxNew, PayerRow, WebhookDue};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -143,13 +143,25 @@ pub(crate) fn publish(house: &Arc<House>, order: &Order, announced: &[&'static s
         .kept
         .and_then(|no| order.attempt(no))
         .filter(|a| a.cause == AttemptCause::First && announced.contains(&Announcement::Succeeded.kind()))
-        .map(|a| (order.request.payer.id.clone(), a.channel.clone()));
+        .map(|a| PayerRow {
+            payer_id: order.request.payer.id.clone(),
+            account_type: order.request.payer.account_type.clone(),
+            accounts: order.request.payer.accounts.clone(),
+            last_channel: a.channel.clone(),
+            last_paid_at: a.capture.as_ref().map_or(a.planned_at, |capture| capture.at),
+        });
     // Off the actor's path: a slow cache costs its readers speed and the order nothing. Versions keep the order.
     actix::spawn(async move {
         readers.cache.order_status_put(id, version, body.into(), settled).await;
         readers.board.announce(id);
-        if let Some((payer, channel)) = chosen {
-            readers.cache.payer_channel_put(&payer, &channel).await;
+        if let Some(row) = chosen {
+            let known = readers.cache.payer_channel_get(&row.payer_id).await;
+            readers.cache.payer_channel_put(&row.payer_id, &row.last_channel).await;
+            // What the cache knows is durable already; only news are worth a row.
+            let news = known.as_ref() != Some(&row.last_channel) || !row.accounts.is_empty();
+            if news && readers.journal.queue_at_leisure(Entry::Payer(row)).is_err() {
+                readers.undelivered("journal"); // a payer's habit, not evidence
+            }
         }
     });
     for kind in announced {

@@ -14,8 +14,8 @@ use domain::{
 };
 
 use crate::{
-    AppendError, Appended, Entry, NotificationRow, OrderCommit, SwitchRow, TuningChange, WebhookTry,
-    schema as s,
+    AppendError, Appended, Entry, NotificationRow, OrderCommit, PayerRow, SwitchRow, TuningChange,
+    WebhookTry, schema as s,
 };
 
 type Outcome = Result<Appended, AppendError>;
@@ -86,6 +86,7 @@ fn one(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
         Entry::WebhookTry(tried) => webhook_try(conn, tried),
         Entry::Switch(row) => switch(conn, row),
         Entry::Tuning(change) => tuning(conn, change),
+        Entry::Payer(row) => payer(conn, row),
     }
 }
 
@@ -362,6 +363,21 @@ fn tuning(conn: &mut SqliteConnection, change: &TuningChange) -> Result<Outcome,
             a::value.eq(&change.value),
             a::changed_at.eq(change.at.micros()),
             a::changed_by.eq(&change.by),
+        ))
+        .execute(conn)?;
+    Ok(Ok(Appended))
+}
+
+fn payer(conn: &mut SqliteConnection, row: &PayerRow) -> Result<Outcome, Db> {
+    use s::payers::dsl as p;
+    let accounts = serde_json::to_string(&row.accounts).map_err(|e| Db::SerializationError(e.into()))?;
+    diesel::replace_into(p::payers)
+        .values((
+            p::payer_id.eq(&row.payer_id),
+            p::account_type.eq(&row.account_type),
+            p::accounts.eq(accounts),
+            p::last_channel.eq(row.last_channel.as_str()),
+            p::last_paid_at.eq(row.last_paid_at.micros()),
         ))
         .execute(conn)?;
     Ok(Ok(Appended))

@@ -16,7 +16,7 @@ use domain::{OrderId, Timestamp, order::Order};
 
 use crate::{
     AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter,
-    OrderLine, Store, StoredEvent, SwitchRow, TuningRow, WebhookDue,
+    OrderLine, PayerRow, Store, StoredEvent, SwitchRow, TuningRow, WebhookDue,
 };
 
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
@@ -123,6 +123,12 @@ impl Store for SqliteStore {
         let filter = filter.clone();
         let rows = self.read("notifications_list", move |c| read::notifications_list(c, &filter)).await?;
         rows.into_iter().map(read::notification_row).collect()
+    }
+
+    async fn payer(&self, payer_id: &str) -> Result<Option<PayerRow>, Error> {
+        let wanted = payer_id.to_owned();
+        let found = self.read("payer", move |c| read::payer(c, &wanted)).await?;
+        found.map(read::payer_row).transpose()
     }
 
     async fn tuning_all(&self) -> Result<Vec<TuningRow>, Error> {

@@ -6,11 +6,11 @@ use diesel::{
     ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult, RunQueryDsl as _,
     SqliteConnection, TextExpressionMethods as _, dsl::count_star,
 };
-use domain::{OrderId, Timestamp};
+use domain::{ChannelId, OrderId, Timestamp};
 
 use crate::{
-    Cause, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter, OrderLine, StoredEvent,
-    SwitchRow, TuningRow, WebhookDue, schema as s,
+    Cause, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter, OrderLine, PayerRow,
+    StoredEvent, SwitchRow, TuningRow, WebhookDue, schema as s,
 };
 
 type EventRow = (i64, i64, String, String, String, String);
@@ -210,6 +210,26 @@ pub(super) fn notification_row(row: CallRow) -> Result<NotificationRow, Error> {
         answer_status: i32::try_from(status).map_err(|e| Error::corrupt("notifications_in", e))?,
         answer_body: answer,
         took_us,
+    })
+}
+
+/// A row of `payers`.
+pub(super) type Payer = (String, String, String, String, i64);
+
+pub(super) fn payer(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<Option<Payer>> {
+    use s::payers::dsl as p;
+    p::payers.find(wanted).first(conn).optional()
+}
+
+pub(super) fn payer_row(
+    (payer_id, account_type, accounts, channel, paid_at): Payer,
+) -> Result<PayerRow, Error> {
+    Ok(PayerRow {
+        payer_id,
+        account_type,
+        accounts: serde_json::from_str(&accounts).map_err(|e| Error::corrupt("payers", e))?,
+        last_channel: ChannelId::new(&channel).map_err(|e| Error::corrupt("payers", e))?,
+        last_paid_at: Timestamp::from_micros(paid_at),
     })
 }
 
