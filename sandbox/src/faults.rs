@@ -75,6 +75,9 @@ pub struct FaultSet {
     pub quota_per_s: Option<u32>,
     /// The share of answers with a wrong signature.
     pub bad_signature_rate: f64,
+    /// How refunds end: `ABNORMAL` (the payer's account takes nothing back until somebody handles it) or `CLOSED`
+    /// (the merchant's funds stay short). WeChat Pay only.
+    pub refund_outcome: Option<String>,
     /// What happens to notifications.
     pub notify: NotifyFaults,
 }
@@ -171,7 +174,9 @@ impl FaultSet {
             .filter_map(|(k, l)| Some((k, (*l)?)))
             .filter(|(_, l)| !(l.median_ms > 0.0 && l.p99_ms >= l.median_ms && l.p99_ms < 600_000.0))
             .map(|(k, _)| format!("{k}: expected 0 < median_ms <= p99_ms < 600000"));
-        let all: Vec<String> = bad_rates.chain(bad_latencies).collect();
+        let outcome = self.refund_outcome.iter().filter(|o| !matches!(o.as_str(), "ABNORMAL" | "CLOSED"));
+        let bad_outcome = outcome.map(|o| format!("refund_outcome = {o:?}: expected ABNORMAL or CLOSED"));
+        let all: Vec<String> = bad_rates.chain(bad_latencies).chain(bad_outcome).collect();
         if all.is_empty() { Ok(()) } else { Err(all.join("; ")) }
     }
 

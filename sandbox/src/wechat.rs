@@ -92,6 +92,7 @@ impl Wechat {
             .service(web::resource(format!("{pay}/out-trade-no/{{no}}/close")).route(web::post().to(close)))
             .service(web::resource(refunds).route(web::post().to(refund)))
             .service(web::resource(format!("{refunds}/{{no}}")).route(web::get().to(refund_query)))
+            .route(&format!("{refunds}/{{id}}/apply-abnormal-refund"), web::post().to(abnormal_refund))
             .route("/v3/bill/tradebill", web::get().to(trade_bill))
             .route("/v3/bill/fundflowbill", web::get().to(flow_bill))
             .route("/v3/profitsharing/bills", web::get().to(share_bill))
@@ -208,6 +209,11 @@ async fn refund(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {
 
 async fn refund_query(me: Server, req: HttpRequest, no: web::Path<String>, body: Bytes) -> HttpResponse {
     me.call(&req, &body, Kind::Refund, &no, |_| refund::query(&me, &no)).await
+}
+
+async fn abnormal_refund(me: Server, req: HttpRequest, id: web::Path<String>, body: Bytes) -> HttpResponse {
+    let serial = request::header(&req, "wechatpay-serial");
+    me.call(&req, &body, Kind::Refund, &id, |_| refund::handle_abnormal(&me, &id, serial, &body)).await
 }
 
 async fn trade_bill(me: Server, req: HttpRequest, body: Bytes) -> HttpResponse {

@@ -149,7 +149,7 @@ pub(crate) fn trades(me: &Wechat, kind: Option<&str>, wanted: &str) -> Result<Op
             fees += fee(trade.total);
             rows.push((at, line(&time(at), "SUCCESS", trade.total, middle, fee(trade.total), asked)));
         }
-        for refund in trade.refunds.iter().filter(|_| refunds) {
+        for refund in trade.refunds.iter().filter(|refund| refunds && refund.gives()) {
             let at = me.world.bill_time(refund.at);
             if day(at) != wanted {
                 continue;
@@ -197,7 +197,7 @@ pub(crate) fn flow(me: &Wechat, account: Option<&str>, wanted: &str) -> Result<O
         let (at, id) = (me.world.bill_time(paid.at), paid.transaction_id.clone());
         moves.push((at, id.clone(), trade.no.clone(), "交易", trade.total));
         moves.push((at, id, trade.no.clone(), "扣除交易手续费", -fee(trade.total)));
-        for refund in &trade.refunds {
+        for refund in trade.refunds.iter().filter(|refund| refund.gives()) {
             let at = me.world.bill_time(refund.at);
             moves.push((
                 at,

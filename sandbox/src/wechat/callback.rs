@@ -43,7 +43,12 @@ fn make(me: &Wechat, trade: &Trade, event: &Event, id: &str, look: Look) -> Opti
     let (kind, original, text, summary) = match event {
         Event::Paid => ("TRANSACTION.SUCCESS", "transaction", trade.view(trade.total + off), "支付成功"),
         Event::Refund(record) => {
-            ("REFUND.SUCCESS", "refund", record.notice(trade, record.amount + off), "退款成功")
+            let (kind, summary) = match record.outcome {
+                "ABNORMAL" => ("REFUND.ABNORMAL", "退款异常"),
+                "CLOSED" => ("REFUND.CLOSED", "退款关闭"),
+                _ => ("REFUND.SUCCESS", "退款成功"),
+            };
+            (kind, "refund", record.notice(trade, record.amount + off), summary)
         }
     };
     let (nonce, ciphertext) = certificates::seal(&me.keys, original.as_bytes(), text.to_string().as_bytes())?;

@@ -29,9 +29,16 @@ pub(crate) struct RefundRecord {
     pub(crate) id: String,
     pub(crate) amount: i64,
     pub(crate) at: Timestamp,
+    /// How it ends: `SUCCESS`, `ABNORMAL` or `CLOSED`.
+    pub(crate) outcome: &'static str,
 }
 
 impl RefundRecord {
+    /// Whether money goes back to the payer.
+    pub(crate) fn gives(&self) -> bool {
+        self.outcome == "SUCCESS"
+    }
+
     pub(crate) fn done_at(&self) -> Timestamp {
         Timestamp::from_micros(self.at.micros() + ARRIVES_AFTER_US)
     }
@@ -43,7 +50,7 @@ impl RefundRecord {
             "refund_id": self.id, "out_refund_no": self.no, "out_trade_no": trade.no,
             "transaction_id": transaction_id(trade), "channel": "ORIGINAL",
             "user_received_account": "支付用户零钱", "create_time": beijing(self.at),
-            "status": if done { "SUCCESS" } else { "PROCESSING" }, "funds_account": "AVAILABLE",
+            "status": if done { self.outcome } else { "PROCESSING" }, "funds_account": "AVAILABLE",
             "amount": {
                 "total": trade.total, "refund": self.amount, "from": [], "payer_total": trade.total,
                 "payer_refund": self.amount, "settlement_refund": self.amount,
@@ -51,7 +58,7 @@ impl RefundRecord {
             },
             "promotion_detail": [],
         });
-        if let (true, Some(fields)) = (done, view.as_object_mut()) {
+        if let (true, Some(fields)) = (done && self.gives(), view.as_object_mut()) {
             fields.insert("success_time".to_owned(), beijing(self.done_at()).into());
         }
         view
@@ -59,14 +66,18 @@ impl RefundRecord {
 
     /// The cleartext of its callback.
     pub(crate) fn notice(&self, trade: &Trade, amount: i64) -> Value {
-        json!({
+        let mut notice = json!({
             "mchid": trade.mchid, "transaction_id": transaction_id(trade), "out_trade_no": trade.no,
-            "refund_id": self.id, "out_refund_no": self.no, "refund_status": "SUCCESS",
-            "success_time": beijing(self.done_at()), "user_received_account": "支付用户零钱",
+            "refund_id": self.id, "out_refund_no": self.no, "refund_status": self.outcome,
+            "user_received_account": "支付用户零钱",
             "amount": {
                 "total": trade.total, "refund": amount, "payer_total": trade.total, "payer_refund": amount,
             },
-        })
+        });
+        if let (true, Some(fields)) = (self.gives(), notice.as_object_mut()) {
+            fields.insert("success_time".to_owned(), beijing(self.done_at()).into());
+        }
+        notice
     }
 }
 
@@ -131,8 +142,15 @@ pub(crate) fn refund(me: &web::Data<Wechat>, body: &[u8]) -> Result<Done, Refusa
         return Err(Refusal::by_code("INVALID_REQUEST", "部分退款次数超过上限"));
     }
     let id = format!("50{:028}", me.world.next_serial());
-    let record = RefundRecord { no: refund_no.clone(), id, amount, at: now };
-    me.world.books.refund(NAME, &trade.no, &record.no, amount, &record.id, now);
+    let outcome = match me.world.faults_of(NAME).refund_outcome.as_deref() {
+        Some("ABNORMAL") => "ABNORMAL",
+        Some("CLOSED") => "CLOSED",
+        _ => "SUCCESS",
+    };
+    let record = RefundRecord { no: refund_no.clone(), id, amount, at: now, outcome };
+    if record.gives() {
+        me.world.books.refund(NAME, &trade.no, &record.no, amount, &record.id, now);
+    }
     trade.refunds.push(record.clone());
     let (no, answer, told) = (trade.no.clone(), record.view(trade, now), trade.clone());
     trades.refund_under(&refund_no, &no);
@@ -151,4 +169,46 @@ pub(crate) fn query(me: &Wechat, refund_no: &str) -> Result<Done, Refusal> {
     let trade = trades.by_refund(refund_no).ok_or_else(missing)?;
     let record = trade.refunds.iter().find(|r| r.no == refund_no).ok_or_else(missing)?;
     Ok(Done::Body(record.view(trade, me.world.clock.now())))
+}
+
+/// `apply-abnormal-refund`: the money goes to another account after all. The path names WeChat's own number.
+pub(crate) fn handle_abnormal(
+    me: &web::Data<Wechat>,
+    id: &str,
+    serial: Option<&str>,
+    body: &[u8],
+) -> Result<Done, Refusal> {
+    let fields = request::json(body)?;
+    let fields = Fields(&fields);
+    let refund_no = fields.text("/out_refund_no", 1, 64)?;
+    match fields.text("/type", 1, 32)?.as_str() {
+        "MERCHANT_BANK_CARD" => {}
+        "USER_BANK_CARD" => {
+            fields.text("/bank_type", 1, 16)?;
+            for name in ["/bank_account", "/real_name"] {
+                let sealed = fields.text(name, 1, 1_024)?;
+                let open = me.keys.unseal(serial, &sealed);
+                open.ok_or_else(|| Refusal::field(name, "解密失败，请使用Wechatpay-Serial对应的公钥加密"))?;
+            }
+        }
+        _ => return Err(Refusal::field("/type", "只支持USER_BANK_CARD、MERCHANT_BANK_CARD")),
+    }
+    let now = me.world.clock.now();
+    let mut trades = me.trades.lock();
+    let missing = || Refusal::by_code("RESOURCE_NOT_EXISTS", "退款单不存在");
+    let no = trades.by_refund(&refund_no).ok_or_else(missing)?.no.clone();
+    let trade = trades.get_mut(&no).ok_or_else(missing)?;
+    let record = trade.refunds.iter_mut().find(|r| r.no == refund_no && r.id == id).ok_or_else(missing)?;
+    match record.outcome {
+        "ABNORMAL" => {
+            record.outcome = "SUCCESS";
+            record.at = now;
+            let (amount, id) = (record.amount, record.id.clone());
+            me.world.books.refund(NAME, &no, &refund_no, amount, &id, now);
+        }
+        "SUCCESS" => {}
+        _ => return Err(Refusal::by_code("INVALID_REQUEST", "退款单状态不是异常，不能发起异常退款")),
+    }
+    let record = record.clone();
+    Ok(Done::Body(record.view(trade, now)))
 }

@@ -368,3 +368,33 @@ async fn during_a_switch_over_old_and_new_certificate_stand_side_by_side() {
     let again = Wechat::open(client.dir.path(), "http://127.0.0.1:1", world).unwrap();
     assert_eq!(again.keys.platforms().len(), 2, "kept over a restart");
 }
+
+#[actix_web::test]
+async fn a_refund_that_ends_badly_gives_nothing_back_until_somebody_handles_it() {
+    let client = client();
+    let made = client.prepay(&order("ABNORMAL1")).await;
+    client.pays(&made.body["code_url"]);
+    let refunds = "/v3/refund/domestic/refunds";
+    let refund = |no: &str| {
+        json!({ "out_trade_no": "ABNORMAL1", "out_refund_no": no,
+            "amount": { "refund": 850, "total": 1850, "currency": "CNY" } })
+    };
+    for (outcome, no) in [("ABNORMAL", "A1"), ("CLOSED", "C1")] {
+        let set = crate::FaultSet { refund_outcome: Some(outcome.to_owned()), ..crate::FaultSet::default() };
+        client.server.world.set_faults([("wechat".to_owned(), set)].into());
+        assert_eq!(client.call("POST", refunds, Some(&refund(no))).await.body["status"], "PROCESSING");
+        client.server.world.clock.set_offset_s(1);
+        let found = client.call("GET", &format!("{refunds}/{no}"), None).await;
+        assert_eq!((&found.body["status"], found.body.get("success_time")), (&json!(outcome), None));
+        client.server.world.clock.set_offset_s(0);
+    }
+    let given = || client.server.world.books.after(0, 10).iter().filter(|l| l.kind == "refund").count();
+    assert_eq!(given(), 0);
+    let found = client.call("GET", &format!("{refunds}/A1"), None).await;
+    let handle = format!("{refunds}/{}/apply-abnormal-refund", found.body["refund_id"].as_str().unwrap());
+    let wanted = json!({ "out_refund_no": "A1", "type": "MERCHANT_BANK_CARD" });
+    assert_eq!(client.call("POST", &handle, Some(&wanted)).await.status, 200);
+    assert_eq!(given(), 1);
+    let wrong = json!({ "out_refund_no": "C1", "type": "MERCHANT_BANK_CARD" });
+    assert_eq!(client.call("POST", &handle, Some(&wrong)).await.status, 404, "the path names another refund");
+}

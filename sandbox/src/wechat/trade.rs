@@ -112,7 +112,7 @@ impl Trade {
 
     /// Given back or on its way.
     pub(crate) fn refunded(&self) -> i64 {
-        self.refunds.iter().map(|r| r.amount).sum()
+        self.refunds.iter().filter(|r| r.outcome != "CLOSED").map(|r| r.amount).sum()
     }
 }
 
