@@ -136,27 +136,25 @@ impl Service {
         Ok(Accepted { id, fresh: true, view })
     }
 
-    /// What is known of the payer: the channel to offer first, and ids at channels that this order did not bring along.
-    /// The cache answers for payers it knows; the store after a restart, and for ids that a mini program needs. A store
-    /// that cannot be read costs a payer a tap.
+    /// What is known of the payer: the channel to offer first (the cache, filled from the store at the start), and ids
+    /// at channels that this order did not bring along. Those are read only where they decide something: in a mini
+    /// program's scene that more than one channel could serve. A store that cannot be read costs a payer a tap.
     async fn remember(&self, request: &mut OrderRequest) -> Option<ChannelId> {
         let cached = self.house.cache.payer_channel_get(&request.payer.id).await;
-        let wants_ids = request.scene == Scene::Jsapi && request.payer.accounts.is_empty();
-        if cached.is_some() && !wants_ids {
+        let serves = |line: &&crate::house::Line| {
+            let profile = &line.profile;
+            let allowed = request.channels.is_empty() || request.channels.contains(&profile.id);
+            allowed && profile.kind == ChannelKind::Credential && profile.scenes.contains(&request.scene)
+        };
+        let bare = request.scene == Scene::Jsapi && request.payer.accounts.is_empty();
+        if !bare || self.house.lines.values().filter(serves).count() < 2 {
             return cached;
         }
-        let known = match self.house.store.payer(&request.payer.id).await {
-            Ok(known) => known,
-            Err(error) => {
-                tracing::warn!(%error, "a payer's profile cannot be read");
-                None
-            }
-        };
-        let Some(known) = known else { return cached };
-        for (channel, id) in known.accounts {
-            request.payer.accounts.entry(channel).or_insert(id);
+        match self.house.store.payer(&request.payer.id).await {
+            Ok(known) => request.payer.accounts.extend(known.map(|known| known.accounts).unwrap_or_default()),
+            Err(error) => tracing::warn!(%error, "a payer's profile cannot be read"),
         }
-        cached.or(Some(known.last_channel))
+        cached
     }
 
     /// The acceptance, with the first attempt's plan in the same commit where the route is plain: one commit less

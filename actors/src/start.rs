@@ -65,6 +65,9 @@ pub struct Parts {
     pub order_threads: usize,
 }
 
+/// Payers whose last channel is in the cache from the start; others begin by preference.
+const PAYERS_REMEMBERED: usize = 50_000;
+
 /// Why a house did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -94,6 +97,10 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let base = parts.tuning.clone();
     let stored = stored(&base, &*parts.store).await?;
     let tuning = TuningHandle::new(stored.tuning);
+    // Oldest first, so that a small cache keeps the latest.
+    for payer in parts.store.payers_recent(PAYERS_REMEMBERED).await?.into_iter().rev() {
+        parts.cache.payer_channel_put(&payer.payer_id, &payer.last_channel).await;
+    }
     let stats = Arc::new(Stats::default());
     let client = reqwest::Client::builder()
         .tcp_nodelay(true)

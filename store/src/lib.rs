@@ -63,6 +63,9 @@ pub trait Store: Send + Sync {
     /// What is known of a payer.
     async fn payer(&self, payer_id: &str) -> Result<Option<PayerRow>, Error>;
 
+    /// Payers by their last payment, the latest first.
+    async fn payers_recent(&self, limit: usize) -> Result<Vec<PayerRow>, Error>;
+
     /// Thresholds that were changed at runtime.
     async fn tuning_all(&self) -> Result<Vec<TuningRow>, Error>;
 

@@ -336,6 +336,14 @@ async fn a_payers_profile_is_the_last_one_written() {
         for profile in [row("wechat", 1), row("alipay", 2)] {
             assert!(store.append(vec![Entry::Payer(profile)]).await.pop().unwrap().is_ok());
         }
+        let other = PayerRow { payer_id: "stu-2".to_owned(), ..row("wechat", 3) };
+        assert!(store.append(vec![Entry::Payer(other)]).await.pop().unwrap().is_ok());
+        let recent = store.payers_recent(1).await.unwrap();
+        assert_eq!(
+            recent.iter().map(|p| p.payer_id.as_str()).collect::<Vec<_>>(),
+            ["stu-2"],
+            "the latest first"
+        );
         drop(store);
         assert_eq!(open(&path).await.payer("stu-1").await.unwrap(), Some(row("alipay", 2)));
     })

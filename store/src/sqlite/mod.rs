@@ -131,6 +131,11 @@ impl Store for SqliteStore {
         found.map(read::payer_row).transpose()
     }
 
+    async fn payers_recent(&self, limit: usize) -> Result<Vec<PayerRow>, Error> {
+        let rows = self.read("payers_recent", move |c| read::payers_recent(c, limit)).await?;
+        rows.into_iter().map(read::payer_row).collect()
+    }
+
     async fn tuning_all(&self) -> Result<Vec<TuningRow>, Error> {
         self.read("tuning_all", read::tuning_all).await
     }

@@ -221,6 +221,11 @@ pub(super) fn payer(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<Op
     p::payers.find(wanted).first(conn).optional()
 }
 
+pub(super) fn payers_recent(conn: &mut SqliteConnection, most: usize) -> QueryResult<Vec<Payer>> {
+    use s::payers::dsl as p;
+    p::payers.order(p::last_paid_at.desc()).limit(limit(most)).load(conn)
+}
+
 pub(super) fn payer_row(
     (payer_id, account_type, accounts, channel, paid_at): Payer,
 ) -> Result<PayerRow, Error> {
