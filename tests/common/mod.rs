@@ -94,6 +94,11 @@ impl House {
         self.wait_ready().await;
     }
 
+    /// Where the sandbox beside the service keeps its keys.
+    pub fn keys_folder(&self) -> PathBuf {
+        self.dir.path().join("sandbox-keys")
+    }
+
     pub fn control(&self) -> String {
         let text = std::fs::read_to_string(self.dir.path().join("sandbox-keys/sandbox.json")).unwrap();
         let ready: Value = serde_json::from_str(&text).unwrap();
