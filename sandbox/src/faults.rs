@@ -54,29 +54,37 @@ pub struct NotifyFaults {
 #[serde(deny_unknown_fields, default)]
 pub struct FaultSet {
     /// How long every call takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
     /// How long a prepay or debit takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prepay_latency: Option<Latency>,
     /// How long a query takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub query_latency: Option<Latency>,
     /// How long a close takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub close_latency: Option<Latency>,
     /// How long a refund or its query takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_latency: Option<Latency>,
     /// The share of calls that fail before anything is done, 0 to 1.
     pub error_rate: f64,
     /// With which code; the channel's "system error" by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
     /// The share of calls that are carried out and then not answered.
     pub silence_rate: f64,
     /// Connections are closed before anything is read or done.
     pub unreachable: bool,
     /// Calls beyond so many a second are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_per_s: Option<u32>,
     /// The share of answers with a wrong signature.
     pub bad_signature_rate: f64,
     /// How refunds end: `ABNORMAL` (the payer's account takes nothing back until somebody handles it) or `CLOSED`
     /// (the merchant's funds stay short). WeChat Pay only.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_outcome: Option<String>,
     /// What happens to notifications.
     pub notify: NotifyFaults,
