@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::Timestamp;
+use jiff::{civil::DateTime, tz::TimeZone};
 
 /// Real time plus an offset.
 #[derive(Debug, Default)]
@@ -27,11 +28,23 @@ impl Clock {
     }
 }
 
+fn zone() -> TimeZone {
+    TimeZone::fixed(jiff::tz::offset(8))
+}
+
+/// A moment at Beijing, as a channel writes it.
+pub(crate) fn written(at: Timestamp, pattern: &str) -> String {
+    let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
+    at.to_zoned(zone()).strftime(pattern).to_string()
+}
+
+/// The moment that a text names at Beijing.
+pub(crate) fn moment(text: &str, pattern: &str) -> Option<Timestamp> {
+    let at = DateTime::strptime(pattern, text).ok()?.to_zoned(zone()).ok()?;
+    Some(Timestamp::from_secs(at.timestamp().as_second()))
+}
+
 /// RFC 3339 with the channels' own offset, whole seconds: `2026-01-01T08:00:00+08:00`.
 pub(crate) fn beijing(at: Timestamp) -> String {
-    let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
-    match jiff::Timestamp::from_second(at.secs()) {
-        Ok(t) => t.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S+08:00").to_string(),
-        Err(_) => String::new(),
-    }
+    written(at, "%Y-%m-%dT%H:%M:%S+08:00")
 }

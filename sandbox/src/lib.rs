@@ -10,9 +10,11 @@ mod campus_card;
 mod clock;
 mod control;
 mod faults;
+mod fee;
 mod folder;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod html;
 mod notify;
 mod page;
 mod payer;

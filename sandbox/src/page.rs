@@ -1,6 +1,6 @@
 //! The page: addresses, what was seen with the verdict on each signature, faults that can be set, payers that can pay.
 
-use crate::{clock::beijing, control::Control};
+use crate::{clock::beijing, control::Control, html::escaped};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
@@ -10,10 +10,12 @@ pub(crate) fn html(state: &Control) -> String {
     let channels: String = state
         .channels
         .iter()
-        .map(|(name, url)| format!("<tr><th>{}</th><td><code>{}</code></td></tr>", text(name), text(url)))
+        .map(|(name, url)| {
+            format!("<tr><th>{}</th><td><code>{}</code></td></tr>", escaped(name), escaped(url))
+        })
         .collect();
     let options: String =
-        state.channels.keys().map(|name| format!("<option>{}</option>", text(name))).collect();
+        state.channels.keys().map(|name| format!("<option>{}</option>", escaped(name))).collect();
     let faults = serde_json::to_string_pretty(&state.world.faults()).unwrap_or_default();
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
@@ -41,10 +43,6 @@ pub(crate) fn html(state: &Control) -> String {
          <section><h2>Counts</h2><table id=counts><tbody></tbody></table></section></main>\
          <script>{SCRIPT}</script></html>",
         now = beijing(state.world.clock.now()),
-        faults = text(&faults),
+        faults = escaped(&faults),
     )
-}
-
-fn text(raw: &str) -> String {
-    raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -8,6 +8,7 @@ use encoding_rs::GBK;
 use serde_json::{Value, json};
 
 use super::{Alipay, refusal::Refusal, text, trade::State, wire::Call, zip};
+use crate::fee::fee;
 
 const LIVES_S: i64 = 30;
 const COLUMNS: &str = "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,对方账户,订单金额（元）,商家实收（元）,支付宝红包（元）,集分宝（元）,支付宝优惠（元）,商家优惠（元）,券核销金额（元）,券名称,商家红包消费金额（元）,卡消费金额（元）,退款批次号/请求号,服务费（元）,分润（元）,备注";
@@ -15,11 +16,6 @@ const COLUMNS: &str = "支付宝交易号,商户订单号,业务类型,商品名
 /// Files under their tokens.
 #[derive(Default)]
 pub(crate) struct Files(HashMap<String, (Timestamp, Vec<u8>)>);
-
-/// Six of a thousand, rounded to fen.
-fn fee(fen: i64) -> i64 {
-    (fen * 6 + 500) / 1_000
-}
 
 fn signed(fen: i64) -> String {
     if fen < 0 { format!("-{}", text::yuan(-fen)) } else { text::yuan(fen) }

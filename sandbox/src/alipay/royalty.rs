@@ -1,7 +1,7 @@
 //! Royalty: receivers, and the settling of frozen money (protocol section 3.5).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -44,7 +44,7 @@ struct Settlement {
 pub(crate) struct Royalty {
     receivers: BTreeMap<Key, Value>,
     by_no: HashMap<String, Settlement>,
-    finished: HashMap<String, ()>,
+    finished: HashSet<String>,
 }
 
 impl Royalty {
@@ -125,7 +125,7 @@ pub(crate) fn rate(me: &Arc<Alipay>, call: &Call) -> Result<Value, Refusal> {
 fn left(trade: &Trade, royalty: &Royalty) -> i64 {
     let asked = trade.asked.get("extend_params").and_then(|p| p.get("royalty_freeze"));
     let frozen = asked.is_some_and(|v| v == "true" || v == &Value::Bool(true));
-    if !frozen || royalty.finished.contains_key(&trade.trade_no) {
+    if !frozen || royalty.finished.contains(&trade.trade_no) {
         return 0;
     }
     (trade.total - trade.refunded() - royalty.settled(&trade.trade_no)).max(0)
@@ -177,7 +177,7 @@ pub(crate) fn settle(me: &Arc<Alipay>, call: &Call) -> Result<Value, Refusal> {
     }
     let finish = call.biz.get("extend_params").and_then(|p| p.get("royalty_finish"));
     if finish.is_some_and(|v| v == "true" || v == &Value::Bool(true)) {
-        ledger.royalty.finished.insert(id.clone(), ());
+        ledger.royalty.finished.insert(id.clone());
     } else if parts.is_empty() {
         return Err(Refusal::parameter("royalty_parameters", "不能为空"));
     }

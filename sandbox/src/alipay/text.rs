@@ -1,7 +1,8 @@
 //! Alipay's ways of writing money and time: yuan with two decimals, Beijing time without an offset.
 
 use domain::Timestamp;
-use jiff::{civil::DateTime, tz::TimeZone};
+
+use crate::clock;
 
 /// The most that one trade may cost: a hundred million yuan.
 const FEN_MAX: i64 = 10_000_000_000;
@@ -26,18 +27,16 @@ pub(crate) fn fen(text: &str) -> Option<i64> {
     (1..=FEN_MAX).contains(&fen).then_some(fen)
 }
 
+const PATTERN: &str = "%Y-%m-%d %H:%M:%S";
+
 /// `2026-01-01 08:00:00`.
 pub(crate) fn time(at: Timestamp) -> String {
-    let zone = TimeZone::fixed(jiff::tz::offset(8));
-    let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
-    at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    clock::written(at, PATTERN)
 }
 
 /// The moment that `2026-01-01 08:00:00` names.
 pub(crate) fn moment(text: &str) -> Option<Timestamp> {
-    let zone = TimeZone::fixed(jiff::tz::offset(8));
-    let at = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?.to_zoned(zone).ok()?;
-    Some(Timestamp::from_secs(at.timestamp().as_second()))
+    clock::moment(text, PATTERN)
 }
 
 /// How long `90m`, `2h`, `1d` or `1c` (to the end of the day at Beijing) is from `now`: one minute to fifteen days.

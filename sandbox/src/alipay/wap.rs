@@ -13,7 +13,7 @@ use super::{
     trade::{self, Product, Trade},
     wire::{self, Call},
 };
-use crate::payer::Outcome;
+use crate::{html::escaped, payer::Outcome};
 
 /// The method that opens it.
 pub(crate) const METHOD: &str = "alipay.trade.wap.pay";
@@ -46,10 +46,6 @@ pub(crate) fn open(me: &Alipay, call: &Call) -> Result<HttpResponse, Refusal> {
         trade.trade_no,
     );
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// A button of the page.

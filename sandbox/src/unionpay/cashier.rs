@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{UnionPay, fields::Fields, ledger::Txn, operations::settled, pay, refusal::Refusal, wire};
-use crate::payer::Outcome;
+use crate::{html::escaped, payer::Outcome};
 
 /// Where the browser posts.
 pub(crate) const PATH: &str = "/gateway/api/frontTransReq.do";
@@ -23,10 +23,6 @@ pub(crate) fn refused(refusal: &Refusal) -> HttpResponse {
         escaped(&refusal.message),
         escaped(&refusal.code),
     ))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn txn(me: &UnionPay, tn: &str) -> Option<Txn> {

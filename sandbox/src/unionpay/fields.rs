@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::Timestamp;
-use jiff::{civil::DateTime, tz::TimeZone};
+
+use crate::clock;
 
 /// Fields by name; an absent one reads as empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,20 +62,17 @@ impl Fields {
     }
 }
 
+const PATTERN: &str = "%Y%m%d%H%M%S";
+
 /// `20260101080000`, Beijing.
 pub(crate) fn time(at: Timestamp) -> String {
-    let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
-    at.to_zoned(TimeZone::fixed(jiff::tz::offset(8))).strftime("%Y%m%d%H%M%S").to_string()
+    clock::written(at, PATTERN)
 }
 
 /// The moment that `20260101080000` names.
 pub(crate) fn moment(text: &str) -> Option<Timestamp> {
-    if text.len() != 14 || !text.bytes().all(|c| c.is_ascii_digit()) {
-        return None;
-    }
-    let at = DateTime::strptime("%Y%m%d%H%M%S", text).ok()?;
-    let at = at.to_zoned(TimeZone::fixed(jiff::tz::offset(8))).ok()?;
-    Some(Timestamp::from_secs(at.timestamp().as_second()))
+    let digits = text.len() == 14 && text.bytes().all(|c| c.is_ascii_digit());
+    if digits { clock::moment(text, PATTERN) } else { None }
 }
 
 /// The settlement day `YYYYMMDD` that a moment belongs to: days end at 23:00.

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use encoding_rs::GBK;
 use flate2::{Compression, write::ZlibEncoder};
 use zip::{ZipWriter, write::SimpleFileOptions};
@@ -9,14 +10,13 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 use super::{
     UnionPay,
     fields::{Fields, settle_day, time},
-    keys::base64,
     ledger::Txn,
     refusal::Refusal,
 };
 
-/// Six fen of a thousand, as card channels take them; at least one fen, and given back with a refund.
+/// Six of a thousand as everywhere, at least one fen, and given back with a refund.
 fn fee(amount: i64) -> i64 {
-    ((amount * 6 + 500) / 1000).max(i64::from(amount > 0))
+    crate::fee::fee(amount).max(i64::from(amount > 0))
 }
 
 pub(crate) fn make(me: &UnionPay, fields: &Fields) -> Result<Fields, Refusal> {
@@ -43,7 +43,7 @@ pub(crate) fn make(me: &UnionPay, fields: &Fields) -> Result<Fields, Refusal> {
     let content = packed(&[(&name, &text), (&format!("INN{date}88ZME_{}", me.keys.mer_id), b"")]);
     let content = content.map_err(|_| Refusal::new("02", "系统异常"))?;
     let mut said = Fields::from([("fileName", format!("{}_{date}.zip", me.keys.mer_id).as_str())]);
-    said.set("fileContent", base64(&content));
+    said.set("fileContent", STANDARD.encode(&content));
     said.set("settleDate", day);
     Ok(said)
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use ::keys::{Identity, RsaSigner, RsaVerifier, Secret, generate_rsa_pem, write_pkcs12};
 use anyhow::Context as _;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SerialNumber,
 };
@@ -117,9 +116,4 @@ fn params(name: &str, authority: bool) -> CertificateParams {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     }
     params
-}
-
-/// Base64 as all signatures of this gateway are written.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
 }

@@ -1,6 +1,6 @@
 //! Transactions: payments, refunds, undos; each named by its number and its time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use domain::Timestamp;
 
@@ -57,7 +57,7 @@ pub(crate) struct Ledger {
     by_key: HashMap<Key, Txn>,
     by_query_id: HashMap<String, Key>,
     by_credential: HashMap<String, Key>,
-    days: HashMap<Key, ()>,
+    days: HashSet<Key>,
 }
 
 impl Ledger {
@@ -65,7 +65,7 @@ impl Ledger {
     pub(crate) fn put(&mut self, txn: Txn) -> bool {
         let (no, time) = (txn.no().to_owned(), txn.asked.get("txnTime").to_owned());
         let day: String = time.chars().take(8).collect();
-        if self.days.insert((no.clone(), day), ()).is_some() {
+        if !self.days.insert((no.clone(), day)) {
             return false;
         }
         let key = (no, time);

@@ -7,7 +7,7 @@ use domain::Timestamp;
 
 use super::{
     fields::{Fields, moment},
-    keys::{Keys, base64},
+    keys::Keys,
     refusal::Refusal,
 };
 
@@ -111,6 +111,6 @@ pub(crate) fn sign(keys: &Keys, fields: &mut Fields, badly: bool) -> Option<()> 
     if badly && let Some(last) = signature.last_mut() {
         *last ^= 1;
     }
-    fields.set("signature", base64(&signature));
+    fields.set("signature", STANDARD.encode(&signature));
     Some(())
 }

@@ -11,7 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 
 use super::{Wechat, refusal::Refusal, respond::Done, trade::Trades};
-use crate::clock::beijing;
+use crate::{clock::written, fee::fee};
 
 /// How long an address works.
 const LIVES_S: i64 = 300;
@@ -31,22 +31,17 @@ const SHARED: &str = "分账时间,分账发起方,分账方,微信订单号,微
 #[derive(Default)]
 pub(crate) struct Files(HashMap<String, (Timestamp, Vec<u8>)>);
 
-/// Six of a thousand, rounded to fen.
-pub(crate) fn fee(fen: i64) -> i64 {
-    (fen * 6 + 500) / 1_000
-}
-
 fn yuan(fen: i64) -> String {
     let sign = if fen < 0 { "-" } else { "" };
     format!("{sign}{}.{:02}", fen.abs() / 100, fen.abs() % 100)
 }
 
 fn time(at: Timestamp) -> String {
-    beijing(at).chars().take(19).collect::<String>().replace('T', " ")
+    written(at, "%Y-%m-%d %H:%M:%S")
 }
 
 fn day(at: Timestamp) -> String {
-    beijing(at).chars().take(10).collect()
+    written(at, "%Y-%m-%d")
 }
 
 /// A row: every value behind a backtick; line breaks inside are spelt out.

@@ -1,19 +1,19 @@
 //! Profit sharing: receivers, splits of frozen money, returns, unfreezing, and the documented limits (section 4.6).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Wechat, bill,
+    Wechat,
     prepay::Fields,
     refusal::Refusal,
     request,
     respond::Done,
     trade::{State, Trade},
 };
-use crate::clock::beijing;
+use crate::{clock::beijing, fee::fee};
 
 /// A split is carried out after this long.
 const TAKES_US: i64 = 300_000;
@@ -126,7 +126,7 @@ pub(crate) struct Sharing {
     receivers: BTreeMap<(String, String), Value>,
     splits: HashMap<String, Split>,
     returns: HashMap<String, Return>,
-    unfrozen: HashMap<String, ()>,
+    unfrozen: HashSet<String>,
 }
 
 impl Sharing {
@@ -245,7 +245,7 @@ fn frozen<'a>(
     if asked != Some(true) {
         return Err(Refusal::by_code("INVALID_REQUEST", "订单未标记分账，不能分账"));
     }
-    if sharing.unfrozen.contains_key(&paid.transaction_id) || now.secs() - paid.at.secs() > WINDOW_S {
+    if sharing.unfrozen.contains(&paid.transaction_id) || now.secs() - paid.at.secs() > WINDOW_S {
         return Err(Refusal::by_code("RULE_LIMIT", "订单的剩余资金已解冻，不能再分账"));
     }
     if now.secs() - paid.at.secs() < FIRST_AFTER_S {
@@ -259,7 +259,7 @@ fn frozen<'a>(
 
 /// What is still frozen of a trade.
 fn left(trade: &Trade, shared: i64) -> i64 {
-    (trade.total - bill::fee(trade.total) - trade.refunded() - shared).max(0)
+    (trade.total - fee(trade.total) - trade.refunded() - shared).max(0)
 }
 
 fn repeated(known: Option<&Split>, asked: &Value, now: Timestamp) -> Option<Result<Done, Refusal>> {
@@ -334,7 +334,7 @@ pub(crate) fn split(me: &Wechat, serial: Option<&str>, body: &[u8]) -> Result<Do
     let view = split.view(now);
     trades.sharing.splits.insert(no, split);
     if unfreeze {
-        trades.sharing.unfrozen.insert(id, ());
+        trades.sharing.unfrozen.insert(id);
     }
     Ok(Done::Body(view))
 }
@@ -383,7 +383,7 @@ pub(crate) fn unfreeze(me: &Wechat, body: &[u8]) -> Result<Done, Refusal> {
     };
     let view = split.view(now);
     trades.sharing.splits.insert(no, split);
-    trades.sharing.unfrozen.insert(id, ());
+    trades.sharing.unfrozen.insert(id);
     Ok(Done::Body(view))
 }
 
@@ -394,7 +394,7 @@ pub(crate) fn remaining(me: &Wechat, id: &str) -> Result<Done, Refusal> {
     let missing = || Refusal::by_code("RESOURCE_NOT_EXISTS", "订单不存在");
     let trade = trades.get(&order_no).ok_or_else(missing)?;
     let frozen = trade.asked.pointer("/settle_info/profit_sharing").and_then(Value::as_bool) == Some(true);
-    let rest = if frozen && !trades.sharing.unfrozen.contains_key(id) {
+    let rest = if frozen && !trades.sharing.unfrozen.contains(id) {
         left(trade, trades.sharing.shared(id))
     } else {
         0
