@@ -6,7 +6,10 @@ use std::{
 };
 
 use domain::Timestamp;
-use jiff::tz::Offset;
+use jiff::{
+    civil::DateTime,
+    tz::{Offset, TimeZone},
+};
 
 /// Tells the time for signatures and their windows; a test or simulator brings its own.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -25,6 +28,25 @@ pub(crate) fn beijing(time: Timestamp) -> String {
     let time = jiff::Timestamp::from_second(time.secs()).unwrap_or_default();
     time.display_with_offset(Offset::constant(8)).to_string()
 }
+
+fn zone() -> TimeZone {
+    TimeZone::fixed(Offset::constant(8))
+}
+
+/// A moment at Beijing, as a channel writes it.
+pub(crate) fn written(at: Timestamp, pattern: &str) -> String {
+    let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
+    at.to_zoned(zone()).strftime(pattern).to_string()
+}
+
+/// The moment that a text names at Beijing.
+pub(crate) fn moment(text: &str, pattern: &str) -> Option<Timestamp> {
+    let at = DateTime::strptime(pattern, text).ok()?.to_zoned(zone()).ok()?;
+    Some(Timestamp::from_secs(at.timestamp().as_second()))
+}
+
+/// How bills and Alipay write time: `2026-01-01 08:00:00`.
+pub(crate) const PLAIN: &str = "%Y-%m-%d %H:%M:%S";
 
 /// Reads the `Timestamp` header of a signed message and checks that it is less than five minutes from `now`.
 pub(crate) fn within_five_minutes(seconds: &str, now: Timestamp) -> Option<bool> {

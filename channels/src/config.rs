@@ -17,6 +17,18 @@ pub struct ConfigFault {
     pub problem: String,
 }
 
+/// Defaults that channels share.
+pub(crate) mod defaults {
+    use std::num::NonZeroUsize;
+
+    pub(crate) fn connect_timeout_ms() -> u64 {
+        3_000
+    }
+    pub(crate) fn signing_threads() -> NonZeroUsize {
+        NonZeroUsize::MIN.saturating_add(1)
+    }
+}
+
 /// Collects faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<ConfigFault>);
@@ -32,6 +44,11 @@ impl Faults {
         if !ok {
             self.add(key, problem);
         }
+    }
+
+    /// Notes a fault unless connecting may take a millisecond to a minute.
+    pub(crate) fn check_connect_timeout(&mut self, ms: u64) {
+        self.check((1..=60_000).contains(&ms), "connect_timeout_ms", "expected 1 to 60000");
     }
 
     /// Notes a fault for every rule without a limit.

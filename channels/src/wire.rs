@@ -10,6 +10,8 @@ use bytes::{Bytes, BytesMut};
 use domain::Answer;
 use reqwest::{Client, Method, Url, header::HeaderMap, redirect};
 
+use crate::BillError;
+
 /// JSON answers are a few kilobytes.
 pub(crate) const ANSWER_MAX: usize = 1 << 20;
 /// A busy day's bill is about 300 bytes a row.
@@ -58,6 +60,15 @@ impl<A, S> From<Lost> for Answer<A, S> {
         match lost {
             Lost::NeverSent(why) => Answer::NeverSent(why),
             Lost::Silent(why) => Answer::Silent(why),
+        }
+    }
+}
+
+/// A bill that could not be asked for and one that did not come are the same to whoever waits for it.
+impl From<Lost> for BillError {
+    fn from(lost: Lost) -> BillError {
+        match lost {
+            Lost::NeverSent(why) | Lost::Silent(why) => BillError::Silent(why),
         }
     }
 }

@@ -11,20 +11,14 @@ use super::{
 };
 use crate::{
     BillError,
-    wire::{BILL_MAX, Http, Lost},
+    wire::{BILL_MAX, Http},
 };
-
-fn lost(lost: Lost) -> BillError {
-    match lost {
-        Lost::NeverSent(why) | Lost::Silent(why) => BillError::Silent(why),
-    }
-}
 
 impl Alipay {
     pub(super) async fn fetch_bill(&self, day: Date) -> Result<Bytes, BillError> {
         let method = "alipay.data.dataservice.bill.downloadurl.query";
         let biz = json!({ "bill_type": "trade", "bill_date": day.to_string() });
-        let word = match self.client.call(method, &biz, None).await.map_err(lost)? {
+        let word = match self.client.call(method, &biz, None).await? {
             Heard::Done(word) => word,
             Heard::Refused(meaning, refusal) => {
                 return Err(match (refusal.code.as_str(), meaning) {
@@ -41,9 +35,9 @@ impl Alipay {
         if word.text("bill_file_code") == Some("EMPTY_DATA_WITH_BILL_FILE") {
             return Err(BillError::NoBill);
         }
-        let target = Http::address(word.need("bill_download_url").map_err(lost)?).map_err(lost)?;
+        let target = Http::address(word.need("bill_download_url")?)?;
         let file = self.client.http.send(Method::GET, target, HeaderMap::new(), Bytes::new(), BILL_MAX).await;
-        let file = file.map_err(lost)?;
+        let file = file?;
         if file.status != 200 {
             // The address holds for seconds only; a fresh one is one call away.
             return Err(BillError::Silent(format!("the file: HTTP {}", file.status)));

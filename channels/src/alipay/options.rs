@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use domain::{Money, Scene};
 use serde::Deserialize;
 
-use crate::config::{Faults, LimitRule, text_or_number};
+use crate::config::{Faults, LimitRule, defaults as shared, text_or_number};
 
 /// Options of the Alipay channel. Required: everything without a default.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,17 +54,15 @@ pub struct Options {
     #[serde(default)]
     pub limits: Vec<LimitRule>,
     /// How long connecting may take, milliseconds (1 to 60 000). The gateway's deadline covers the rest.
-    #[serde(default = "defaults::connect_timeout_ms")]
+    #[serde(default = "shared::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
     /// Threads that sign.
-    #[serde(default = "defaults::signing_threads")]
+    #[serde(default = "shared::signing_threads")]
     pub signing_threads: NonZeroUsize,
 }
 
-/// One place for every default.
+/// One place for every default of its own.
 mod defaults {
-    use std::num::NonZeroUsize;
-
     use domain::Scene;
 
     pub(super) fn scenes() -> Vec<Scene> {
@@ -75,12 +73,6 @@ mod defaults {
     }
     pub(super) fn limit_fen() -> i64 {
         1_000_000
-    }
-    pub(super) fn connect_timeout_ms() -> u64 {
-        3_000
-    }
-    pub(super) fn signing_threads() -> NonZeroUsize {
-        NonZeroUsize::MIN.saturating_add(1)
     }
 }
 
@@ -106,8 +98,7 @@ impl Options {
         faults.check(!self.scenes.is_empty(), "scenes", "expected at least one of native, jsapi, h5");
         faults.check(self.limit_fen >= 1, "limit_fen", "expected 1 or more");
         faults.check_limits(&self.limits);
-        let timeout = (1..=60_000).contains(&self.connect_timeout_ms);
-        faults.check(timeout, "connect_timeout_ms", "expected 1 to 60000");
+        faults.check_connect_timeout(self.connect_timeout_ms);
     }
 
     pub(super) fn limit(&self) -> Money {

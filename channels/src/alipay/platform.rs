@@ -16,7 +16,7 @@ const KNOWN_MAX: usize = 16;
 /// What verifies Alipay.
 pub(super) enum Platform {
     /// Key mode.
-    Key(RsaVerifier),
+    Key(Arc<RsaVerifier>),
     /// Certificate mode.
     Certificates(Certificates),
 }
@@ -54,7 +54,9 @@ impl Platform {
     pub(super) fn open(options: &Options, faults: &mut Faults) -> Option<Platform> {
         if let Some(path) = &options.public_key {
             let pem = faults.take("public_key", KeyFile::read_public(path))?;
-            return faults.take("public_key", RsaVerifier::from_spki_pem(&pem)).map(Platform::Key);
+            return faults
+                .take("public_key", RsaVerifier::from_spki_pem(&pem))
+                .map(|key| Platform::Key(Arc::new(key)));
         }
         let read = |faults: &mut Faults, key: &str, path: Option<&std::path::PathBuf>| {
             path.and_then(|path| faults.take(key, KeyFile::read_certificate(path)))
@@ -80,7 +82,7 @@ impl Platform {
     /// The verifier of a message that names a certificate, or none.
     pub(super) fn verifier(&self, cert_sn: Option<&str>) -> Found {
         match self {
-            Platform::Key(key) => Found::This(Arc::new(key.clone())),
+            Platform::Key(key) => Found::This(Arc::clone(key)),
             Platform::Certificates(all) => {
                 let wanted = cert_sn.unwrap_or(&all.configured);
                 match all.known.read().get(wanted) {

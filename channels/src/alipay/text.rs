@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{Money, Timestamp};
-use jiff::{
-    civil::DateTime,
-    tz::{Offset, TimeZone},
-};
+
+use crate::clock;
 
 /// Parameters by name; the order of names is the order in which they are signed.
 pub(crate) type Params = BTreeMap<String, String>;
@@ -35,15 +33,12 @@ pub(crate) fn money(text: &str) -> Result<Money, String> {
 
 /// `2026-01-01 08:00:00` for a moment.
 pub(crate) fn time(at: Timestamp) -> String {
-    let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
-    at.to_zoned(TimeZone::fixed(Offset::constant(8))).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    clock::written(at, clock::PLAIN)
 }
 
 /// The moment that `2026-01-01 08:00:00` names, with or without milliseconds.
 pub(crate) fn moment(text: &str) -> Option<Timestamp> {
-    let at = DateTime::strptime("%Y-%m-%d %H:%M:%S", text.get(..19)?).ok()?;
-    let at = at.to_zoned(TimeZone::fixed(Offset::constant(8))).ok()?;
-    Some(Timestamp::from_secs(at.timestamp().as_second()))
+    clock::moment(text.get(..19)?, clock::PLAIN)
 }
 
 /// A subject without the characters that the gateway refuses, at most `max` characters.

@@ -6,7 +6,7 @@ use domain::Money;
 use keys::Secret;
 use serde::Deserialize;
 
-use crate::config::{Faults, LimitRule, text_or_number};
+use crate::config::{Faults, LimitRule, defaults as shared, text_or_number};
 
 /// Options of the campus card channel. Required: everything without a default.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,17 +31,14 @@ pub struct Options {
     #[serde(default)]
     pub limits: Vec<LimitRule>,
     /// How long connecting may take, milliseconds (1 to 60 000). The gateway's deadline covers the rest.
-    #[serde(default = "defaults::connect_timeout_ms")]
+    #[serde(default = "shared::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
 }
 
-/// One place for every default.
+/// One place for every default of its own.
 mod defaults {
     pub(super) fn limit_fen() -> i64 {
         50_000
-    }
-    pub(super) fn connect_timeout_ms() -> u64 {
-        3_000
     }
 }
 
@@ -58,8 +55,7 @@ impl Options {
         faults.check(self.secret.expose().len() >= 32, "secret", "expected at least 32 bytes");
         faults.check((1..=999_999_999).contains(&self.limit_fen), "limit_fen", "expected 1 to 999999999");
         faults.check_limits(&self.limits);
-        let timeout = (1..=60_000).contains(&self.connect_timeout_ms);
-        faults.check(timeout, "connect_timeout_ms", "expected 1 to 60000");
+        faults.check_connect_timeout(self.connect_timeout_ms);
     }
 
     pub(super) fn limit(&self) -> Money {

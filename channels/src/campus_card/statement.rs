@@ -7,19 +7,12 @@ use reqwest::Method;
 use domain::channel::Fault;
 
 use super::{CampusCard, client::Word};
-use crate::{
-    BillError,
-    wire::{BILL_MAX, Lost},
-};
+use crate::{BillError, wire::BILL_MAX};
 
 impl CampusCard {
     pub(super) async fn fetch_statement(&self, day: Date) -> Result<Bytes, BillError> {
         let path = format!("/v1/statements/{day}");
-        let silent = |lost| match lost {
-            Lost::NeverSent(why) | Lost::Silent(why) => BillError::Silent(why),
-        };
-        let (reply, _) =
-            self.client.exchange(Method::GET, &path, Bytes::new(), BILL_MAX).await.map_err(silent)?;
+        let (reply, _) = self.client.exchange(Method::GET, &path, Bytes::new(), BILL_MAX).await?;
         if reply.status == 200 && reply.header("content-type").starts_with("text/csv") {
             return if is_whole(&reply.body) {
                 Ok(reply.body)

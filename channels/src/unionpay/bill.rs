@@ -2,20 +2,14 @@
 
 use std::io::Read as _;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use domain::channel::Fault;
 use flate2::read::ZlibDecoder;
 use jiff::civil::Date;
 
-use super::{
-    UnionPay,
-    client::{Named, unpacked},
-    meaning::Meaning,
-};
-use crate::{
-    BillError,
-    wire::{BILL_MAX, Lost},
-};
+use super::{UnionPay, client::Named, meaning::Meaning};
+use crate::{BillError, wire::BILL_MAX};
 
 impl UnionPay {
     pub(super) async fn fetch_bill(&self, day: Date) -> Result<Bytes, BillError> {
@@ -23,11 +17,7 @@ impl UnionPay {
         let number = format!("bill{}", super::message::time(now));
         let named = Named { kind: ("76", "01"), biz_type: "000000", number: &number, at: now };
         let settle_date = format!("{:02}{:02}", day.month(), day.day());
-        let said =
-            match self.client.call("/", &named, &[("settleDate", &settle_date), ("fileType", "00")]).await {
-                Ok(said) => said,
-                Err(Lost::NeverSent(why) | Lost::Silent(why)) => return Err(BillError::Silent(why)),
-            };
+        let said = self.client.call("/", &named, &[("settleDate", &settle_date), ("fileType", "00")]).await?;
         match (said.text("respCode"), said.meaning()) {
             ("00", _) => {}
             // "Does not exist" is said before the file is made and of a day without transactions alike.
@@ -39,7 +29,7 @@ impl UnionPay {
         }
         let damaged = |what: &str| BillError::Damaged(what.to_owned());
         let packed =
-            unpacked(said.text("fileContent")).ok_or_else(|| damaged("fileContent is not base64"))?;
+            STANDARD.decode(said.text("fileContent")).map_err(|_| damaged("fileContent is not base64"))?;
         let mut zip = Vec::new();
         let limit = u64::try_from(BILL_MAX).unwrap_or(u64::MAX);
         let read = ZlibDecoder::new(packed.as_slice()).take(limit + 1).read_to_end(&mut zip);

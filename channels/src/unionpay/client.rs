@@ -1,6 +1,5 @@
 //! One signed call of the gateway, and what its answer proves (protocol sections 1 to 3).
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use domain::{Answer, Refusal, Timestamp, channel::Fault};
 use keys::sha256_hex;
@@ -155,9 +154,4 @@ impl Client {
 pub(super) fn plain(text: &str, max: usize) -> String {
     let kept = text.chars().map(|c| if "&={}[]".contains(c) || c.is_control() { ' ' } else { c });
     kept.take(max).collect::<String>().trim().to_owned()
-}
-
-/// Decodes base64 of a file.
-pub(super) fn unpacked(text: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(text.as_bytes()).ok()
 }

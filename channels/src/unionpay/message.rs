@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{Money, Timestamp};
-use jiff::{
-    civil::DateTime,
-    tz::{Offset, TimeZone},
-};
+
+use crate::clock;
 
 /// Fields by name; the order of names is the order in which they are signed.
 pub(crate) type Fields = BTreeMap<String, String>;
@@ -49,20 +47,17 @@ pub(crate) fn split(body: &str) -> Fields {
     fields
 }
 
+const PATTERN: &str = "%Y%m%d%H%M%S";
+
 /// `20260101080000`, Beijing.
 pub(crate) fn time(at: Timestamp) -> String {
-    let at = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
-    at.to_zoned(TimeZone::fixed(Offset::constant(8))).strftime("%Y%m%d%H%M%S").to_string()
+    clock::written(at, PATTERN)
 }
 
 /// The moment that `MMDDhhmmss` names: of the years around `now`, the one whose moment is not in the future.
 pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     let year: i16 = time(now).get(..4)?.parse().ok()?;
-    let at = |year: i16| {
-        let at = DateTime::strptime("%Y%m%d%H%M%S", format!("{year:04}{text}")).ok()?;
-        let at = at.to_zoned(TimeZone::fixed(Offset::constant(8))).ok()?;
-        Some(Timestamp::from_secs(at.timestamp().as_second()))
-    };
+    let at = |year: i16| clock::moment(&format!("{year:04}{text}"), PATTERN);
     // A day of grace, for clocks that differ.
     at(year).filter(|at| at.secs() <= now.secs() + 86_400).or_else(|| at(year - 1))
 }

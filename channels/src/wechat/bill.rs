@@ -10,24 +10,13 @@ use super::{
     client::{Heard, error_word},
     errors::{Meaning, meaning, refusal},
 };
-use crate::{
-    BillError,
-    wire::{BILL_MAX, Lost},
-};
+use crate::{BillError, wire::BILL_MAX};
 
 #[derive(Deserialize)]
 struct Download {
     hash_type: String,
     hash_value: String,
     download_url: String,
-}
-
-impl From<Lost> for BillError {
-    fn from(lost: Lost) -> BillError {
-        match lost {
-            Lost::NeverSent(why) | Lost::Silent(why) => BillError::Silent(why),
-        }
-    }
 }
 
 impl WeChat {

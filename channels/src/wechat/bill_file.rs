@@ -1,12 +1,9 @@
 //! Reading the trade bill (protocol section 4.5): backticked values, a summary that must agree.
 
-use domain::Timestamp;
-use jiff::{
-    civil::DateTime,
-    tz::{Offset, TimeZone},
+use crate::{
+    bill::{BillKind, BillLine, BillRefused, Columns, EachLine, fen, money, utf8},
+    clock,
 };
-
-use crate::bill::{BillKind, BillLine, BillRefused, Columns, EachLine, fen, money, utf8};
 
 const WANTED: [&str; 9] = [
     "交易时间",
@@ -44,12 +41,6 @@ const KNOWN: [&str; 20] = [
 ];
 const TOTALS: &str = "总交易单数";
 
-fn moment(text: &str) -> Option<Timestamp> {
-    let at = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?;
-    let at = at.to_zoned(TimeZone::fixed(Offset::constant(8))).ok()?;
-    Some(Timestamp::from_secs(at.timestamp().as_second()))
-}
-
 /// The values of a row: backticks stand for the beginning of each, commas inside are ordinary.
 fn values(line: usize, row: &str) -> Result<Vec<&str>, BillRefused> {
     let row = row
@@ -81,7 +72,7 @@ pub(crate) fn read(file: &[u8], mchid: &str, each: EachLine<'_>) -> Result<(), B
         if merchant != mchid {
             return Err(refused(format!("it is merchant {merchant:?}'s")));
         }
-        let at = moment(at).ok_or_else(|| refused(format!("{at:?} is not a time")))?;
+        let at = clock::moment(at, clock::PLAIN).ok_or_else(|| refused(format!("{at:?} is not a time")))?;
         let fee_fen = fen(fee).ok_or_else(|| refused(format!("手续费 {fee:?} is not an amount")))?;
         let kind = match state {
             "SUCCESS" => BillKind::Payment,

@@ -6,7 +6,7 @@ use domain::{Money, Scene};
 use keys::{KeyFile, Secret};
 use serde::Deserialize;
 
-use crate::config::{Faults, LimitRule, text_or_number};
+use crate::config::{Faults, LimitRule, defaults as shared, text_or_number};
 
 /// Options of the WeChat Pay channel. Required: everything without a default.
 #[derive(Debug, Clone, Deserialize)]
@@ -57,17 +57,15 @@ pub struct Options {
     #[serde(default)]
     pub limits: Vec<LimitRule>,
     /// How long connecting may take, milliseconds (1 to 60 000). The gateway's deadline covers the rest.
-    #[serde(default = "defaults::connect_timeout_ms")]
+    #[serde(default = "shared::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
     /// Threads that sign.
-    #[serde(default = "defaults::signing_threads")]
+    #[serde(default = "shared::signing_threads")]
     pub signing_threads: NonZeroUsize,
 }
 
-/// One place for every default.
+/// One place for every default of its own.
 mod defaults {
-    use std::num::NonZeroUsize;
-
     use domain::Scene;
 
     pub(super) fn refresh_pause_ms() -> u64 {
@@ -78,12 +76,6 @@ mod defaults {
     }
     pub(super) fn limit_fen() -> i64 {
         100_000
-    }
-    pub(super) fn connect_timeout_ms() -> u64 {
-        3_000
-    }
-    pub(super) fn signing_threads() -> NonZeroUsize {
-        NonZeroUsize::MIN.saturating_add(1)
     }
 }
 
@@ -102,8 +94,7 @@ impl Options {
         faults.check(!self.scenes.is_empty(), "scenes", "expected at least one of native, jsapi, h5");
         faults.check(self.limit_fen >= 1, "limit_fen", "expected 1 or more");
         faults.check_limits(&self.limits);
-        let timeout = (1..=60_000).contains(&self.connect_timeout_ms);
-        faults.check(timeout, "connect_timeout_ms", "expected 1 to 60000");
+        faults.check_connect_timeout(self.connect_timeout_ms);
         let pair = self.public_key_id.is_some() == self.public_key.is_some();
         faults.check(
             pair,
