@@ -91,7 +91,10 @@ impl Relay {
         loop {
             tokio::time::sleep(pause).await;
             let waiting = match self.spool.oldest() {
-                Ok(None) => continue,
+                Ok(None) => {
+                    pause = PAUSE_MIN;
+                    continue;
+                }
                 Ok(Some(waiting)) => waiting,
                 Err(error) => {
                     warn!(%error, "the spool cannot be read");
@@ -108,7 +111,7 @@ impl Relay {
                         pause = PAUSE_MAX;
                         continue;
                     }
-                    pause = PAUSE_MIN.min(Duration::from_millis(1));
+                    pause = Duration::ZERO; // what waits behind it goes at once
                 }
                 Passed::NotNow(problem) => {
                     warn!(problem, waiting = self.spool.len(), "the inner server takes nothing");
