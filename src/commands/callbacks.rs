@@ -1,21 +1,13 @@
 //! `rushpay callbacks`: the calls of the channels, or the trace of one order's.
 
-use std::str::FromStr as _;
-
-use domain::OrderId;
 use store::{NotificationFilter, Store as _};
 
-use super::{migrate::open_existing, say};
+use super::{migrate::open_existing, order_id, say};
 use crate::{callbacks, cli::Callbacks, config};
 
 pub(super) async fn run(args: Callbacks) -> anyhow::Result<bool> {
     let config = config::load(&args.files.config)?;
-    let order = args.order.as_deref().map(|text| {
-        // A channel order number is the order's id and two digits.
-        OrderId::from_str(text.get(..26).unwrap_or(text))
-            .map_err(|e| anyhow::anyhow!("{text:?} is not an order id nor a channel order number: {e}"))
-    });
-    let order = order.transpose()?;
+    let order = args.order.as_deref().map(order_id).transpose()?;
     let store = open_existing(&config).await?;
     let filter =
         NotificationFilter { order, channel: args.channel, verdict: args.verdict, limit: args.limit };

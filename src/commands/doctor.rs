@@ -1,9 +1,6 @@
 //! `rushpay doctor`: what is wrong with a configuration before it goes live. Changes nothing, starts nothing.
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, time::Duration};
 
 use channels::{Class, Finding, Look, registry};
 use domain::Timestamp;
@@ -22,7 +19,7 @@ const CLOCK_MAX_S: i64 = 60;
 
 pub(super) async fn run(args: Doctor) -> anyhow::Result<bool> {
     let production = args.profile == Profile::Production;
-    let now = now();
+    let now = channels::system_clock()();
     let mut findings = Vec::new();
     let mut looked_at = Vec::new();
     match config::load(&args.files.config) {
@@ -192,9 +189,4 @@ fn cause(error: &reqwest::Error) -> String {
         at = inner.source();
     }
     text
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

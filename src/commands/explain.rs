@@ -1,20 +1,15 @@
 //! `rushpay explain`: the story of an order, transition by transition, with causes and certificates.
 
-use std::{fmt::Write as _, str::FromStr as _};
+use std::fmt::Write as _;
 
-use domain::OrderId;
 use store::Store as _;
 
-use super::{migrate::open_existing, say};
+use super::{migrate::open_existing, order_id, say};
 use crate::{cli::Explain, config};
 
 pub(super) async fn run(args: Explain) -> anyhow::Result<bool> {
     let config = config::load(&args.files.config)?;
-    // A channel order number is the order's id and two digits.
-    let text = args.order.get(..26).unwrap_or(&args.order);
-    let id = OrderId::from_str(text).map_err(|e| {
-        anyhow::anyhow!("{:?} is not an order id nor a channel order number: {e}", args.order)
-    })?;
+    let id = order_id(&args.order)?;
     let store = open_existing(&config).await?;
     let Some(order) = store.order_load(id).await? else {
         anyhow::bail!("there is no order {id} in {}", config.store.path.display());

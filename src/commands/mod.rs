@@ -13,7 +13,9 @@ mod serve;
 mod sign;
 mod tune;
 
-use std::io::Write as _;
+use std::{io::Write as _, str::FromStr as _};
+
+use domain::OrderId;
 
 use crate::cli::Command;
 
@@ -37,6 +39,15 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tune(args) => tune::run(args).await,
         Command::Openapi => say(&crate::http::openapi::text()).map(|()| true),
     }
+}
+
+/// The order that a person names: by its id, or by a channel order number, which is the id and two digits.
+///
+/// # Errors
+/// It is neither.
+fn order_id(text: &str) -> anyhow::Result<OrderId> {
+    OrderId::from_str(text.get(..26).unwrap_or(text))
+        .map_err(|e| anyhow::anyhow!("{text:?} is not an order id nor a channel order number: {e}"))
 }
 
 /// Writes to standard output. A reader that went away is no error of ours.

@@ -1,10 +1,6 @@
 //! `rushpay sign explain`: the exact string to sign, where it differs, and the likely cause.
 
-use std::{
-    io::Read as _,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{io::Read as _, path::Path};
 
 use anyhow::Context as _;
 use keys::{
@@ -14,7 +10,7 @@ use keys::{
 use super::say;
 use crate::{
     cli::{SignExplain, SignWhat},
-    sign::{self, Request, View, difference},
+    sign::{self, Request, View, difference, visible},
 };
 
 const CLOCK_MAX_S: i64 = 300;
@@ -25,7 +21,7 @@ pub(super) fn run(what: &SignWhat) -> anyhow::Result<bool> {
     let view = sign::view(args.channel, &request).map_err(|problem| anyhow::anyhow!(problem))?;
     let mut out =
         format!("string to sign, {} bytes, SHA-256 {}:\n\n", view.text.len(), sha256_hex(&view.text));
-    for line in String::from_utf8_lossy(&view.text).split_inclusive('\n') {
+    for line in view.text.split_inclusive(|byte| *byte == b'\n') {
         out.push_str(&format!("    {}\n", visible(line)));
     }
     let mut causes = causes(args, &view)?;
@@ -49,10 +45,6 @@ pub(super) fn run(what: &SignWhat) -> anyhow::Result<bool> {
     }
     say(&out)?;
     Ok(good && causes.len() == 1)
-}
-
-fn visible(line: &str) -> String {
-    line.replace('\r', "\\r").replace('\n', "\\n").replace('\t', "\\t")
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -187,10 +179,7 @@ fn causes(args: &SignExplain, view: &View) -> anyhow::Result<Vec<String>> {
             certificate.serial_hex, certificate.serial_decimal
         ));
     }
-    let now = args.now.unwrap_or_else(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    });
+    let now = args.now.unwrap_or_else(|| channels::system_clock()().secs());
     if let Some(at) = view.at.filter(|at| (now - at).abs() > CLOCK_MAX_S) {
         let off = at - now;
         causes.push(format!("clock_off: the request's time is {off} s from --now (or this machine's clock); beyond 300 s it is refused"));

@@ -11,7 +11,7 @@ mod form;
 mod unionpay;
 mod wechat;
 
-pub(crate) use diff::difference;
+pub(crate) use diff::{difference, visible};
 pub(crate) use dump::Request;
 
 /// What was signed by mistake, and what that is called.
