@@ -136,7 +136,7 @@ impl Service {
         Ok(Accepted { id, fresh: true, view })
     }
 
-    /// What is known of the payer: the channel to offer first (the cache, filled from the store at the start), and ids
+    /// What is known of the payer: the channel to offer first (the cache, filled from the store after the start), and ids
     /// at channels that this order did not bring along. Those are read only where they decide something: in a mini
     /// program's scene that more than one channel could serve. A store that cannot be read costs a payer a tap.
     async fn remember(&self, request: &mut OrderRequest) -> Option<ChannelId> {
@@ -151,10 +151,16 @@ impl Service {
             return cached;
         }
         match self.house.store.payer(&request.payer.id).await {
-            Ok(known) => request.payer.accounts.extend(known.map(|known| known.accounts).unwrap_or_default()),
-            Err(error) => tracing::warn!(%error, "a payer's profile cannot be read"),
+            Ok(Some(known)) => {
+                request.payer.accounts.extend(known.accounts);
+                cached.or(Some(known.last_channel))
+            }
+            Ok(None) => cached,
+            Err(error) => {
+                tracing::warn!(%error, "a payer's profile cannot be read");
+                cached
+            }
         }
-        cached
     }
 
     /// The acceptance, with the first attempt's plan in the same commit where the route is plain: one commit less

@@ -97,10 +97,6 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let base = parts.tuning.clone();
     let stored = stored(&base, &*parts.store).await?;
     let tuning = TuningHandle::new(stored.tuning);
-    // Oldest first, so that a small cache keeps the latest.
-    for payer in parts.store.payers_recent(PAYERS_REMEMBERED).await?.into_iter().rev() {
-        parts.cache.payer_channel_put(&payer.payer_id, &payer.last_channel).await;
-    }
     let stats = Arc::new(Stats::default());
     let client = reqwest::Client::builder()
         .tcp_nodelay(true)
@@ -217,6 +213,7 @@ fn start_channels(house: Arc<House>, client: reqwest::Client, webhooks: WebhookO
     let (h, me) = (house.clone(), house.webhooks.clone());
     let make = move || WebhookSender::new(h.clone(), me.clone(), client.clone(), webhooks.clone()).start();
     Guardian::watch("webhook_sender", house.webhooks.clone(), make, || {});
+    actix::spawn(remember_payers(house.clone()));
     actix::spawn(follow_tuning(house, base));
 }
 
@@ -229,6 +226,22 @@ fn start_registry(house: Arc<House>, index: usize) {
         move || OrderRegistry::new(h.clone(), me.clone(), index, of).start(),
         || {},
     );
+}
+
+/// Fills the cache with what payers chose last, beside the start: with a cache across a network it takes seconds. What
+/// the cache knows already is fresher.
+async fn remember_payers(house: Arc<House>) {
+    match house.store.payers_recent(PAYERS_REMEMBERED).await {
+        // Oldest first, so that a small cache keeps the latest.
+        Ok(payers) => {
+            for payer in payers.into_iter().rev() {
+                if house.cache.payer_channel_get(&payer.payer_id).await.is_none() {
+                    house.cache.payer_channel_put(&payer.payer_id, &payer.last_channel).await;
+                }
+            }
+        }
+        Err(error) => warn!(%error, "payers begin by preference: their profiles cannot be read"),
+    }
 }
 
 /// What operators set, on this node or another.
