@@ -174,7 +174,7 @@ pub(crate) struct Tune {
     /// Address of the service
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub target: String,
-    /// http.admin_token of the service, if it has one
+    /// Token of an operator with the scope `tune`, if the service has operators
     #[arg(long, env = "RUSHPAY__HTTP__ADMIN_TOKEN", hide_env_values = true, default_value = "")]
     pub token: String,
 }

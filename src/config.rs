@@ -2,12 +2,19 @@
 
 mod load;
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::PathBuf,
+};
 
 use domain::tuning::Tuning;
 use ipnet::IpNet;
 use keys::Secret;
 use serde::Deserialize;
+
+use crate::http::operators::Scope;
 
 pub(crate) use load::{channels_of_sandbox, load};
 
@@ -27,6 +34,9 @@ pub(crate) struct Config {
     pub service: ServiceConfig,
     /// What is written to the log.
     pub log: Log,
+    /// Who may act behind `/admin`, on what.
+    #[serde(default)]
+    pub operators: Vec<OperatorConfig>,
     /// Thresholds to start with; changes at runtime go on top.
     pub tuning: Tuning,
     /// The channels.
@@ -97,6 +107,18 @@ pub(crate) struct ServiceConfig {
     pub notify_base_url: String,
     /// How long a shutdown takes at most.
     pub shutdown_deadline_s: u64,
+}
+
+/// `[[operators]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OperatorConfig {
+    /// Acts are kept under this name.
+    pub name: String,
+    /// What proves it.
+    pub token: Secret,
+    /// What this operator may do.
+    pub scopes: BTreeSet<Scope>,
 }
 
 /// `[log]`

@@ -116,7 +116,7 @@ fn house(config: &Config, production: bool, findings: &mut Vec<Finding>) {
             format!("{} does not outlive a restart of the machine", path.display()),
         );
     }
-    if config.http.admin_token.is_empty() {
+    if config.http.admin_token.is_empty() && config.operators.is_empty() {
         add(
             Class::DoorOpen,
             "http.admin_token",

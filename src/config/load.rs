@@ -1,6 +1,7 @@
 //! Reading and judging a configuration.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -14,6 +15,8 @@ use url::Url;
 
 use super::{BadConfig, Config};
 
+/// Shorter tokens of operators are refused.
+const TOKEN_MIN: usize = 16;
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Reads the defaults, the files in their order, then the environment.
@@ -78,10 +81,44 @@ fn judge(config: &Config) -> Result<(), BadConfig> {
             faults.push(format!("channels.order: there is no channel \"{name}\""));
         }
     }
+    faults.extend(operators(config));
     for fault in config.tuning.validate().err().unwrap_or_default() {
         faults.push(format!("tuning.{fault}"));
     }
     if faults.is_empty() { Ok(()) } else { Err(BadConfig(faults)) }
+}
+
+/// Names are who did what, tokens are who may: neither may be doubtful.
+fn operators(config: &Config) -> Vec<String> {
+    let (mut faults, mut names, mut tokens) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    let admin = config.http.admin_token.expose();
+    if !admin.is_empty() {
+        names.insert("admin");
+        tokens.insert(admin);
+    }
+    for (n, operator) in config.operators.iter().enumerate() {
+        let (name, token) = (operator.name.as_str(), operator.token.expose());
+        let mut check = |ok: bool, key: &str, expected: &str| {
+            if !ok {
+                faults.push(format!("operators.{n}.{key}: expected {expected}"));
+            }
+        };
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        check(plain && (1..=64).contains(&name.len()), "name", "1 to 64 letters, digits, '_', '-' or '.'");
+        check(names.insert(name), "name", "a name that nobody else has");
+        check(
+            token.len() >= TOKEN_MIN,
+            "token",
+            "16 characters or more; make one with: openssl rand -hex 24",
+        );
+        check(tokens.insert(token), "token", "a token that nobody else has");
+        check(
+            !operator.scopes.is_empty(),
+            "scopes",
+            "one or more of read, tune, channels, orders, reconcile, webhooks",
+        );
+    }
+    faults
 }
 
 /// The channels of a running sandbox, as `[channels.*]` tables, from its keys folder.
@@ -136,6 +173,22 @@ mod tests {
         assert!(found.iter().any(|f| f.contains("http.listen")), "{found:?}");
         let found = faults("[htp]\nlisten = \"127.0.0.1:1\"\n");
         assert!(found.iter().any(|f| f.contains("htp")), "{found:?}");
+        let found = faults(
+            "[[operators]]\nname = \"a b\"\ntoken = \"short\"\nscopes = []\n\
+             [[operators]]\nname = \"a b\"\ntoken = \"short\"\nscopes = [\"read\"]\n",
+        );
+        for key in [
+            "operators.0.name",
+            "operators.0.token",
+            "operators.0.scopes",
+            "operators.1.name",
+            "operators.1.token",
+        ] {
+            assert!(found.iter().any(|f| f.starts_with(key)), "{key} in {found:?}");
+        }
+        let found =
+            faults("[[operators]]\nname = \"a\"\ntoken = \"0123456789abcdef\"\nscopes = [\"gold\"]\n");
+        assert!(found.iter().any(|f| f.contains("operators") && f.contains("gold")), "{found:?}");
         let found = faults("[http\n");
         assert!(found.iter().any(|f| f.contains("line 1")), "{found:?}");
     }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use actors::{StatsView, TuneError};
 use domain::{ChannelId, OrderId, tuning::Tuning};
 use serde::{Deserialize, Serialize};
@@ -12,14 +12,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Door,
+    operators::{Operator, scope},
     problem::{FieldFault, Problem},
 };
 
 type Answer = Result<HttpResponse, Problem>;
-
-fn remote(req: &HttpRequest) -> String {
-    req.peer_addr().map_or_else(|| "api".to_owned(), |a| format!("api {}", a.ip()))
-}
 
 /// Every channel's state with its reason.
 #[utoipa::path(get, path = "/admin/v1/channels", tag = "admin", responses((status = 200, body = Object)))]
@@ -39,10 +36,10 @@ pub(super) struct ChannelSet {
 #[utoipa::path(patch, path = "/admin/v1/channels/{name}", tag = "admin", params(("name" = String, Path)),
     request_body = ChannelSet,
     description = "Takes a channel out of use until it is put back, over restarts too; open attempts go on.",
-    responses((status = 200, body = Object), (status = 404, body = Problem)))]
+    responses((status = 200, body = Object), (status = 403, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn channel_set(
+    operator: Operator<scope::Channels>,
     door: web::Data<Door>,
-    req: HttpRequest,
     name: web::Path<String>,
     body: web::Json<ChannelSet>,
 ) -> Answer {
@@ -52,7 +49,7 @@ pub(super) async fn channel_set(
     if !service.profiles().iter().any(|profile| profile.id == id) {
         return Err(missing());
     }
-    if let Err(error) = service.disable(&id, body.disabled, &remote(&req)).await {
+    if let Err(error) = service.disable(&id, body.disabled, &operator.by()).await {
         tracing::error!(%error, "an operator's act could not be kept");
         let detail = "The act could not be stored; nothing changed. Try again.";
         return Err(Problem::new(503, "store_unavailable", detail).after(1));
@@ -74,10 +71,11 @@ pub(super) async fn tuning(door: web::Data<Door>) -> HttpResponse {
 /// Changes thresholds: all or nothing, in force within a second, kept over a restart.
 #[utoipa::path(patch, path = "/admin/v1/tuning", tag = "admin", request_body = Object,
     description = "Changes thresholds, all or nothing: {\"hedge_after_ms\": 600}. In force within a second.",
-    responses((status = 200, body = Object), (status = 422, body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = Object), (status = 403, body = Problem), (status = 422, body = Problem),
+        (status = 503, body = Problem)))]
 pub(super) async fn tune(
+    operator: Operator<scope::Tune>,
     door: web::Data<Door>,
-    req: HttpRequest,
     body: web::Json<serde_json::Map<String, serde_json::Value>>,
 ) -> Answer {
     let changes = body
@@ -85,7 +83,7 @@ pub(super) async fn tune(
         .into_iter()
         .map(|(key, value)| (key, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         .collect();
-    match door.service.tune(changes, &remote(&req)).await {
+    match door.service.tune(changes, &operator.by()).await {
         Ok(changed) => {
             Ok(HttpResponse::Ok().json(json!({ "changed": changed, "tuning": *door.service.tuning() })))
         }

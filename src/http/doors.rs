@@ -3,7 +3,7 @@
 use std::{net::IpAddr, num::NonZeroU32};
 
 use actix_web::{
-    Error, HttpRequest,
+    Error, HttpMessage as _, HttpRequest,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
@@ -11,20 +11,24 @@ use actix_web::{
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
-use keys::Secret;
+use tracing::info;
 
-use super::{Door, Problem, client_ip::client_ip};
+use super::{
+    Door, Problem,
+    client_ip::client_ip,
+    operators::{Operators, Scope, not_an_operator},
+};
 
 /// The limits at the door.
 pub(crate) struct Limits {
     clients: DefaultKeyedRateLimiter<IpAddr>,
-    admin_token: Secret,
+    operators: Operators,
     trusted_proxies: Vec<IpNet>,
 }
 
 impl Limits {
-    pub(super) fn new(per_second: NonZeroU32, admin_token: Secret, trusted_proxies: Vec<IpNet>) -> Limits {
-        Limits { clients: RateLimiter::keyed(Quota::per_second(per_second)), admin_token, trusted_proxies }
+    pub(super) fn new(per_second: NonZeroU32, operators: Operators, trusted_proxies: Vec<IpNet>) -> Limits {
+        Limits { clients: RateLimiter::keyed(Quota::per_second(per_second)), operators, trusted_proxies }
     }
 
     /// Who calls, seen through the proxies that are trusted.
@@ -54,23 +58,29 @@ pub(super) async fn rate<B: MessageBody>(
     next.call(req).await
 }
 
-/// Operators only: with the token if one is configured, else from this machine.
+/// Operators only. Reading needs the scope `read`; what an act needs, its handler says by the type of its operator.
+/// Every act is logged with the operator's name and its outcome.
 pub(super) async fn admin<B: MessageBody>(
     req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let door = req.app_data::<web::Data<Door>>().cloned();
-    let token = door.as_ref().map(|d| d.limits.admin_token.expose()).unwrap_or_default();
-    let allowed = if token.is_empty() {
-        door.as_ref().and_then(|d| d.limits.client(req.request())).is_some_and(|ip| ip.is_loopback())
-    } else {
-        let given = req.headers().get("authorization").and_then(|v| v.to_str().ok());
-        let given = given.and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
-        keys::slices_equal(given.as_bytes(), token.as_bytes())
-    };
-    if allowed {
+    let given = req.headers().get("authorization").and_then(|v| v.to_str().ok());
+    let bearer = given.and_then(|v| v.strip_prefix("Bearer "));
+    let door = req.app_data::<web::Data<Door>>();
+    let known = door.and_then(|d| d.limits.operators.who(bearer, d.limits.client(req.request())));
+    let known = known.ok_or_else(not_an_operator)?;
+    if req.method().is_safe() {
+        known.needs(Scope::Read)?;
+        req.extensions_mut().insert(known);
         return next.call(req).await;
     }
-    let detail = "Operators only: send Authorization: Bearer with http.admin_token.";
-    Err(Problem::new(401, "not_an_operator", detail).into())
+    let (method, path) = (req.method().clone(), req.path().to_owned());
+    req.extensions_mut().insert(known.clone());
+    let done = next.call(req).await;
+    let status = match &done {
+        Ok(answer) => answer.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    info!(operator = known.name(), %method, path, status = status.as_u16(), "an operator acted");
+    done
 }

@@ -7,6 +7,7 @@ mod health;
 mod new_order;
 mod notify;
 pub(crate) mod openapi;
+pub(crate) mod operators;
 mod orders;
 mod problem;
 mod stream;
@@ -52,7 +53,11 @@ pub(crate) fn start(
     let rate = NonZeroU32::new(http.rate_per_s).unwrap_or(NonZeroU32::MIN);
     let door = Arc::new(Door {
         service,
-        limits: doors::Limits::new(rate, http.admin_token.clone(), http.trusted_proxies.clone()),
+        limits: doors::Limits::new(
+            rate,
+            operators::Operators::new(&http.admin_token, &config.operators),
+            http.trusted_proxies.clone(),
+        ),
         merchants: config.service.merchants.clone(),
         notify_from: config.service.notify_from.clone(),
         metrics,
