@@ -8,6 +8,7 @@
 mod board;
 mod breaker;
 mod clock;
+mod courier;
 mod gateway;
 mod guardian;
 mod handle;
@@ -29,6 +30,7 @@ pub mod view;
 mod webhook_sender;
 
 pub use clock::{Clock, SystemClock};
+pub use courier::{Courier, HttpCourier, Parcel, WebhookOptions};
 pub use journal::JournalError;
 pub use order::{HearError, Heard};
 pub use router::ChannelStatus;
@@ -36,4 +38,3 @@ pub use service::{AcceptError, Accepted, OrderBody, Service, TuneError};
 pub use start::{Parts, Running, StartError, start};
 pub use stats::{Stats, StatsView};
 pub use tuning::TuningHandle;
-pub use webhook_sender::WebhookOptions;

@@ -26,6 +26,7 @@ use crate::{
     board::Board,
     breaker::Breaker,
     clock::Clock,
+    courier::WebhookOptions,
     gateway::ChannelGateway,
     guardian::Guardian,
     handle::Handle,
@@ -38,7 +39,7 @@ use crate::{
     service::Service,
     stats::Stats,
     tuning::TuningHandle,
-    webhook_sender::{WebhookOptions, WebhookSender},
+    webhook_sender::WebhookSender,
 };
 
 /// Beside the thresholds, the store keeps which channels operators took out: their names, with commas between.
@@ -58,7 +59,7 @@ pub struct Parts {
     pub tuning: Tuning,
     /// The channels, best first.
     pub channels: Vec<Arc<dyn Channel>>,
-    /// How webhooks are signed.
+    /// How webhooks are signed and carried.
     pub webhooks: WebhookOptions,
     /// Threads for orders alone; with none they live on the channels' thread, which saves every order a dozen
     /// wake-ups and is the better half of a small machine.
@@ -74,9 +75,6 @@ pub enum StartError {
     /// The thresholds in the store could not be read.
     #[error("the thresholds could not be read from the store")]
     Store(#[from] store::Error),
-    /// The HTTP client for webhooks could not be made.
-    #[error("the HTTP client for webhooks could not be made")]
-    Client(#[from] reqwest::Error),
     /// A thread ended while the house was being built.
     #[error("a thread ended during the start")]
     Thread,
@@ -98,11 +96,6 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let stored = stored(&base, &*parts.store).await?;
     let tuning = TuningHandle::new(stored.tuning);
     let stats = Arc::new(Stats::default());
-    let client = reqwest::Client::builder()
-        .tcp_nodelay(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(64)
-        .build()?;
 
     let preference: Vec<ChannelId> = parts.channels.iter().map(|c| c.profile().id.clone()).collect();
     let mut lines = HashMap::new();
@@ -150,7 +143,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let alone = parts.order_threads == 0;
     arbiters.push(
         on_thread(house.clone(), move |house| {
-            start_channels(house.clone(), client, parts.webhooks, base);
+            start_channels(house.clone(), parts.webhooks, base);
             if alone {
                 start_registry(house, 0);
             }
@@ -191,7 +184,7 @@ fn start_journal(house: Arc<House>) {
     );
 }
 
-fn start_channels(house: Arc<House>, client: reqwest::Client, webhooks: WebhookOptions, base: Tuning) {
+fn start_channels(house: Arc<House>, webhooks: WebhookOptions, base: Tuning) {
     for (id, line) in &house.lines {
         let (h, c, m) = (house.clone(), line.channel.clone(), line.meter.clone());
         let make = move || ChannelGateway::new(c.clone(), m.clone(), h.stats.clone(), &h.tuning).start();
@@ -211,7 +204,7 @@ fn start_channels(house: Arc<House>, client: reqwest::Client, webhooks: WebhookO
     let (h, router) = (house.clone(), Handle::default());
     Guardian::watch("router", router, move || ChannelRouter::new(h.clone()).start(), || {});
     let (h, me) = (house.clone(), house.webhooks.clone());
-    let make = move || WebhookSender::new(h.clone(), me.clone(), client.clone(), webhooks.clone()).start();
+    let make = move || WebhookSender::new(h.clone(), me.clone(), webhooks.clone()).start();
     Guardian::watch("webhook_sender", house.webhooks.clone(), make, || {});
     actix::spawn(remember_payers(house.clone()));
     actix::spawn(follow_tuning(house, base));

@@ -3,22 +3,25 @@
 //! The rows are the truth. What an order has just committed is handed over and tried at once, without reading it
 //! back; everything else (repeats, what a crash or a full mailbox left) is found by looking at intervals. A try is
 //! logged through the journal, which moves the row on. A crash costs a repeat, which the backend
-//! recognises by `webhook-id`. Calls follow the Standard Webhooks specification, so its published libraries
-//! verify them. One slow backend holds up only its own calls: each has a deadline and a share of the slots.
+//! recognises by `webhook-id`. One slow backend holds up only its own calls: each has a deadline and a share of the slots.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use domain::Timestamp;
 use store::{Entry, WebhookDue, WebhookTry};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::{handle::Handle, house::House, metric_definitions as metric};
+use crate::{
+    courier::{Parcel, WebhookOptions},
+    handle::Handle,
+    house::House,
+    metric_definitions as metric,
+};
 
 /// How often due rows are looked for without a poke.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -26,13 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const TAKE_MAX: usize = 256;
 /// Calls under way over all backends; `webhook_concurrency` bounds those to one of them.
 const IN_FLIGHT_MAX: usize = 256;
-
-/// How webhooks are signed and sent.
-#[derive(Clone)]
-pub struct WebhookOptions {
-    /// The secret shared with the backends, without its `whsec_` prefix, decoded.
-    pub secret: Arc<[u8]>,
-}
 
 /// How long a look waits for company: a look costs as much as a webhook.
 const GATHER: Duration = Duration::from_millis(10);
@@ -59,7 +55,6 @@ struct Tried {
 pub(crate) struct WebhookSender {
     house: Arc<House>,
     me: Handle<WebhookSender>,
-    client: reqwest::Client,
     options: WebhookOptions,
     in_flight: HashSet<String>,
     /// Tries that ended during the look under way, which may still show them as due.
@@ -74,13 +69,11 @@ impl WebhookSender {
     pub(crate) fn new(
         house: Arc<House>,
         me: Handle<WebhookSender>,
-        client: reqwest::Client,
         options: WebhookOptions,
     ) -> WebhookSender {
         WebhookSender {
             house,
             me,
-            client,
             options,
             in_flight: HashSet::new(),
             ended: HashSet::new(),
@@ -144,12 +137,11 @@ impl WebhookSender {
             return; // under way already
         }
         *busy += 1;
-        let (house, me, client) = (self.house.clone(), self.me.clone(), self.client.clone());
-        let secret = self.options.secret.clone();
+        let (house, me, options) = (self.house.clone(), self.me.clone(), self.options.clone());
         actix::spawn(async move {
             let started = Instant::now();
             let at = house.clock.now();
-            let outcome = post(&client, &secret, &due, at, deadline).await;
+            let outcome = options.courier.deliver(&Parcel::new(&options.secret, &due, at, deadline)).await;
             let took_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
             let (status, failure) = match outcome {
                 Ok(status) if (200..300).contains(&status) => (Some(status), None),
@@ -194,33 +186,6 @@ impl WebhookSender {
 
 fn host_of(url: &str) -> String {
     url.split('/').nth(2).unwrap_or_default().to_owned()
-}
-
-/// One call: status, or why there is none.
-async fn post(
-    client: &reqwest::Client,
-    secret: &[u8],
-    due: &WebhookDue,
-    at: Timestamp,
-    deadline: Duration,
-) -> Result<u16, String> {
-    let timestamp = at.secs().to_string();
-    let signature = sign(secret, &due.id, &timestamp, &due.payload);
-    let call = client
-        .post(&due.url)
-        .header("content-type", "application/json")
-        .header("webhook-id", &due.id)
-        .header("webhook-timestamp", timestamp)
-        .header("webhook-signature", signature)
-        .timeout(deadline)
-        .body(due.payload.clone());
-    call.send().await.map(|r| r.status().as_u16()).map_err(|e| e.without_url().to_string())
-}
-
-/// The `webhook-signature` header: `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`.
-fn sign(secret: &[u8], id: &str, timestamp: &str, body: &str) -> String {
-    let signed = format!("{id}.{timestamp}.{body}");
-    format!("v1,{}", STANDARD.encode(keys::hmac_sha256(secret, signed.as_bytes())))
 }
 
 impl Actor for WebhookSender {
@@ -278,19 +243,5 @@ impl Handler<Tried> for WebhookSender {
         if self.look_again {
             self.look_soon(ctx);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_signature_covers_id_time_and_body_in_the_standard_form() {
-        // Example values of our own; the expected text was made with an independent HMAC tool.
-        let signature = sign(b"rushpay-webhook-secret-for-tests", "msg_1", "1767225600", "{\"a\":1}");
-        assert!(signature.starts_with("v1,"));
-        assert_ne!(signature, sign(b"rushpay-webhook-secret-for-tests", "msg_1", "1767225601", "{\"a\":1}"));
-        assert_eq!(STANDARD.decode(&signature[3..]).unwrap().len(), 32);
     }
 }

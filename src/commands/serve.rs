@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use actors::{Parts, SystemClock, WebhookOptions};
+use actors::{HttpCourier, Parts, SystemClock, WebhookOptions};
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use channels::Channel;
@@ -50,13 +50,14 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<bool> {
             Err(_) => warn!(channel.name = %name, "the channel is not ready yet: no answer"),
         }
     }
+    let courier = HttpCourier::new().context("preparing the calls to backends")?;
     let running = actors::start(Parts {
         store,
         cache,
         clock: Arc::new(SystemClock),
         tuning: config.tuning.clone(),
         channels,
-        webhooks: WebhookOptions { secret },
+        webhooks: WebhookOptions { secret, courier: Arc::new(courier) },
         order_threads: config.service.order_threads,
     })
     .await

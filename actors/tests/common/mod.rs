@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use actors::{Parts, Running, Service, SystemClock, WebhookOptions};
+use actors::{HttpCourier, Parts, Running, Service, SystemClock, WebhookOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
 use channels::{
@@ -190,7 +190,10 @@ pub async fn house(dir: &std::path::Path, channels: Vec<Arc<Double>>, tuning: Tu
         clock: Arc::new(SystemClock),
         tuning,
         channels: channels.into_iter().map(|c| c as Arc<dyn Channel>).collect(),
-        webhooks: WebhookOptions { secret: Arc::from(&b"a secret for tests of thirty-two b"[..]) },
+        webhooks: WebhookOptions {
+            secret: Arc::from(&b"a secret for tests of thirty-two b"[..]),
+            courier: Arc::new(HttpCourier::new().unwrap()),
+        },
         order_threads: 2,
     };
     let running = actors::start(parts).await.unwrap();
