@@ -18,6 +18,7 @@ use crate::{
     gateway::ChannelGateway,
     handle::Handle,
     journal::JournalHandle,
+    make_up::MakeUp,
     meter::Meter,
     poller::{PollGauge, Poller},
     registry::OrderRegistry,
@@ -45,6 +46,8 @@ pub(crate) struct House {
     pub(crate) tuning: TuningHandle,
     pub(crate) journal: JournalHandle,
     pub(crate) routes: Routes,
+    /// Orders that wait for a channel.
+    pub(crate) make_up: MakeUp,
     /// By channel, for whoever knows its name.
     pub(crate) lines: HashMap<ChannelId, Line>,
     /// The configured order of preference.

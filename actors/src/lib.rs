@@ -15,6 +15,7 @@ mod handle;
 mod house;
 mod intake;
 mod journal;
+mod make_up;
 mod meter;
 pub mod metric_definitions;
 mod notification;

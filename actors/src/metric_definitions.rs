@@ -22,6 +22,8 @@ pub const NOTIFICATIONS: &str = "rushpay_notifications_total";
 pub const ORDER_STATES: &str = "rushpay_order_states_total";
 /// Orders with an actor.
 pub const ORDERS_OPEN: &str = "rushpay_orders_open";
+/// Orders that wait for a channel.
+pub const ORDERS_WAITING: &str = "rushpay_orders_waiting";
 /// Rows a commit held.
 pub const COMMIT_ROWS: &str = "rushpay_commit_rows";
 /// Seconds a commit took.

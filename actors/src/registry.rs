@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     handle::Handle,
     house::{House, shard},
-    order::{Hear, HearError, Look, OrderActor, RegisterPollsAgain, StillOpenAt, Stop},
+    order::{Hear, HearError, Look, OrderActor, RegisterPollsAgain, StillOpenAt, Stop, Turn},
 };
 
 /// Messages that may wait for all orders of a shard.
@@ -63,6 +63,8 @@ pub(crate) enum Letter {
     StillOpen(StillOpenAt),
     /// Somebody wants to know; not worth reviving an order for.
     Look(Look),
+    /// Its turn to choose a channel; an order without an actor will ask for it by itself.
+    Turn,
 }
 
 /// A life is over. Sent by its actor, which waits for [`Stop`].
@@ -194,6 +196,7 @@ impl Handler<Deliver> for OrderRegistry {
                 }
             },
             Letter::StillOpen(still) => self.lives.get(&id).is_some_and(|a| a.try_send(still).is_err()),
+            Letter::Turn => self.lives.get(&id).is_some_and(|a| a.try_send(Turn).is_err()),
             Letter::Look(look) => self.lives.get(&id).is_some_and(|a| a.try_send(look).is_err()),
         };
         if refused {

@@ -18,7 +18,14 @@ use store::{Entry, SwitchRow};
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-use crate::{gateway, house::House, meter::Meter, metric_definitions as metric, tuning::TuningHandle};
+use crate::{
+    gateway,
+    house::House,
+    meter::Meter,
+    metric_definitions as metric,
+    registry::{Deliver, Letter},
+    tuning::TuningHandle,
+};
 
 /// How often channels are judged.
 const JUDGE_INTERVAL: Duration = Duration::from_millis(100);
@@ -166,6 +173,15 @@ impl ChannelRouter {
                 reason: reading.reason,
             });
         }
+        let now = self.house.clock.now();
+        for id in self.house.make_up.release(&views, &tuning, now) {
+            let turn = Deliver { id, letter: Letter::Turn };
+            if self.house.registry(id).is_none_or(|r| r.tell(turn).is_err()) {
+                self.house.undelivered("registry"); // it joins the queue again
+            }
+        }
+        let waiting = u32::try_from(self.house.make_up.len()).unwrap_or(u32::MAX);
+        metrics::gauge!(metric::ORDERS_WAITING).set(f64::from(waiting));
         routes.table.store(Arc::new(views));
         routes.status.store(Arc::new(status));
         for change in changes {

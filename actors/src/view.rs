@@ -83,6 +83,9 @@ pub struct AttemptView {
     /// The money taken, in fen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub captured_fen: Option<i64>,
+    /// True for money that does not fit the order and waits for a bill or a person.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// One refund.
@@ -178,6 +181,7 @@ fn attempt_view(order: &Order, a: &order::Attempt) -> AttemptView {
         reason: a.reason.clone(),
         trade_no: a.capture.as_ref().map(|c| c.trade_no.clone()),
         captured_fen: a.capture.as_ref().map(|c| c.amount.fen()),
+        held: order.is_held(a),
     }
 }
 

@@ -152,3 +152,76 @@ async fn thresholds_change_at_runtime_are_validated_and_survive_a_restart() {
     assert_eq!(second.service.tuning().hedge_after_ms, 300);
     second.running.stop(Duration::from_secs(2)).await;
 }
+
+fn held(fen: i64) -> Event {
+    let capture = domain::Capture {
+        amount: domain::Money::from_fen(fen).unwrap(),
+        trade_no: "T".to_owned(),
+        at: domain::Timestamp::from_secs(1),
+    };
+    let source = domain::EvidenceSource::Operator;
+    let found = domain::Found::Captured(capture);
+    Event::Found {
+        no: domain::AttemptNo::new(1).unwrap(),
+        evidence: domain::Evidence { source, reference: "ticket 7".to_owned(), found },
+    }
+}
+
+#[actix_rt::test]
+async fn money_of_another_amount_is_held_and_listed_until_a_person_decides() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let house = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let id = house.service.accept(request("H1", 1850, &[]), "hash".to_owned()).await.unwrap().id;
+    let shown = until(&house.service, id, |v| !v["credential"].is_null()).await;
+    wechat.pay(&number(&shown, 0), 1849);
+    let held_view = until(&house.service, id, |v| v["state"] == "suspicious").await;
+    assert_eq!((&held_view["attempts"][0]["held"], &held_view["refunds"][0]), (&true.into(), &().into()));
+    assert!(wechat.script.lock().unwrap().refunds.is_empty(), "nothing goes back on a doubtful word");
+    let filter = store::OrderFilter { attention: true, limit: 10, ..Default::default() };
+    let listed = house.store.orders_list(&filter).await.unwrap();
+    assert_eq!(listed.iter().map(|line| line.id).collect::<Vec<_>>(), [id]);
+
+    let cause = Cause::new("found", "an operator", "ticket 7");
+    house.service.hear(id, held(1849), cause).await.unwrap();
+    let back = until(&house.service, id, |v| v["state"] == "failed").await;
+    assert_eq!((&back["net_captured_fen"], &back["reason"]), (&0.into(), &"returned".into()));
+    assert!(house.store.orders_list(&filter).await.unwrap().is_empty());
+    house.running.stop(Duration::from_secs(2)).await;
+}
+
+#[actix_rt::test]
+async fn orders_made_up_after_an_outage_go_oldest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let tuning = Tuning { make_up_per_s: 20, make_up_every_ms: 200, ..Tuning::default() };
+    let house = house(dir.path(), vec![wechat.clone()], tuning).await;
+    let channel = domain::ChannelId::new("wechat").unwrap();
+    house.service.disable(&channel, true, "a test").await.unwrap();
+    let out = || house.service.channels().iter().any(|c| c.state == "disabled");
+    let patience = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !out() {
+        assert!(tokio::time::Instant::now() < patience, "the channel is not taken out");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        let accepted = house.service.accept(request(&format!("M{n}"), 1850, &[]), n.to_string()).await;
+        ids.push(accepted.unwrap().id);
+    }
+    for id in &ids {
+        let waits = until(&house.service, *id, |v| {
+            v["truth"]["sentence"].as_str().unwrap().contains("no way to pay can be reached")
+        });
+        assert_eq!(waits.await["state"], "pending");
+    }
+    house.service.disable(&channel, false, "a test").await.unwrap();
+    for id in &ids {
+        until(&house.service, *id, |v| !v["credential"].is_null()).await;
+    }
+    let asked = wechat.script.lock().unwrap().prepays.clone();
+    let mut by_age = asked.clone();
+    by_age.sort_unstable();
+    assert_eq!((asked.len(), &asked), (12, &by_age), "numbers begin with the order's id, which is its age");
+    house.running.stop(Duration::from_secs(2)).await;
+}

@@ -25,6 +25,18 @@ pub fn postings(facts: &[Fact], next: &Order) -> Vec<Posting> {
     for fact in facts {
         match fact {
             Fact::Captured { no, capture, .. } => pair(&mut lines, next, *no, capture.amount, Way::In),
+            Fact::Corrected { no, capture, was, .. } => {
+                // What was booked before was held, and so stood as surplus.
+                if let Some(attempt) = next.attempt(*no) {
+                    let surplus = format!("surplus/{}", attempt.channel);
+                    lines.push(Posting {
+                        account: format!("channel/{}", attempt.channel),
+                        amount_fen: -was.fen(),
+                    });
+                    lines.push(Posting { account: surplus, amount_fen: was.fen() });
+                }
+                pair(&mut lines, next, *no, capture.amount, Way::In);
+            }
             Fact::RefundSucceeded { refund_no, .. } => {
                 if let Some(refund) = next.refund(refund_no) {
                     pair(&mut lines, next, refund.attempt, refund.amount, Way::Back);
@@ -39,6 +51,8 @@ pub fn postings(facts: &[Fact], next: &Order) -> Vec<Posting> {
             | Fact::Kept { .. }
             | Fact::Tidied { .. }
             | Fact::Disputed { .. }
+            | Fact::MadeToWait { .. }
+            | Fact::LateWanted
             | Fact::Wished { .. }
             | Fact::Consented { .. }
             | Fact::RefundBooked { .. }

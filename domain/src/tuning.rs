@@ -92,7 +92,9 @@ tunables! {
         close_patience_ms: u64 = 3_000, Range::whole(100, 600_000);
         /// How long after expiry an attempt may be without a certificate before its order is suspicious.
         certify_grace_s: u64 = 60, Range::whole(1, 86_400);
-        /// How often at least an order that waits for a channel asks again; soon after its first try it asks more often.
+        /// So many of the orders that wait for a channel go on in a second once one is back, oldest first.
+        make_up_per_s: u64 = 100, Range::whole(1, 100_000);
+        /// How often an order that waits for a channel makes sure that it is still in the queue.
         make_up_every_ms: u64 = 1_000, Range::whole(50, 600_000);
         /// Webhooks in flight at once.
         webhook_concurrency: u64 = 64, Range::whole(1, 10_000);

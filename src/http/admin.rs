@@ -155,7 +155,7 @@ pub(super) struct Calls {
     limit: Option<usize>,
 }
 
-fn order_id(text: &str) -> Result<OrderId, Problem> {
+pub(super) fn order_id(text: &str) -> Result<OrderId, Problem> {
     OrderId::from_str(text)
         .map_err(|_| Problem::new(404, "order_not_found", format!("There is no order {text:?}.")))
 }
@@ -191,6 +191,9 @@ pub(super) async fn notifications(door: web::Data<Door>, asked: web::Query<Calls
 pub(super) struct Which {
     /// In this state.
     state: Option<String>,
+    /// Only those that people should look at: suspicious, or with a refund that the channel gave up on.
+    #[serde(default)]
+    attention: bool,
     /// Older than this id.
     before: Option<String>,
     /// At most so many, up to 1000; 100 if not given.
@@ -202,6 +205,7 @@ pub(super) struct Which {
 pub(super) async fn orders(door: web::Data<Door>, asked: web::Query<Which>) -> Answer {
     let filter = OrderFilter {
         state: asked.state.clone(),
+        attention: asked.attention,
         before: asked.before.as_deref().map(order_id).transpose()?,
         limit: limit(asked.limit),
     };

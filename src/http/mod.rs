@@ -4,6 +4,7 @@ mod admin;
 mod client_ip;
 mod doors;
 mod health;
+mod held;
 mod new_order;
 mod notify;
 pub(crate) mod openapi;
@@ -98,6 +99,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route("/orders/{id}/events", web::get().to(stream::events))
                 .route("/orders/{id}/qr.svg", web::get().to(orders::qr))
                 .route("/orders/{id}/close", web::post().to(orders::close))
+                .route("/orders/{id}/keep", web::post().to(orders::keep))
                 .route("/orders/{id}/switch", web::post().to(orders::switch))
                 .route("/orders/{id}/hint", web::post().to(orders::hint))
                 .route("/orders/{id}/refunds", web::post().to(orders::refund))
@@ -119,6 +121,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route("/notifications", web::get().to(admin::notifications))
                 .route("/orders", web::get().to(admin::orders))
                 .route("/orders/{id}/callbacks", web::get().to(admin::callbacks))
+                .route("/orders/{id}/held", web::post().to(held::decide))
                 .route("/orders/{id}/story", web::get().to(admin::story))
                 .route("/stats", web::get().to(admin::stats))
                 .default_service(web::to(nothing_here)),

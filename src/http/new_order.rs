@@ -46,6 +46,9 @@ pub(super) struct NewOrder {
     /// Where this order's webhooks go.
     #[serde(default)]
     notify_url: Option<String>,
+    /// The order is still wanted if the money comes after it failed; without it such money goes back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keep_late: bool,
     /// How long the payer has, seconds, 30 to 86400.
     #[serde(default = "expires_in_s")]
     expires_in_s: u64,
@@ -194,6 +197,7 @@ impl NewOrder {
             channels,
             consents,
             notify_url: self.notify_url,
+            keep_late: self.keep_late,
             expires_at: now.plus(Duration::from_secs(self.expires_in_s)),
         })
     }

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{admin, notify, orders, stream};
+use super::{admin, held, notify, orders, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,10 +14,10 @@ use super::{admin, notify, orders, stream};
                        application/problem+json with a stable `code`.",
     ),
     paths(
-        orders::create, orders::read_order, stream::events, orders::qr, orders::close, orders::switch,
+        orders::create, orders::read_order, orders::keep, stream::events, orders::qr, orders::close, orders::switch,
         orders::hint, orders::refund, orders::events_after, orders::payer, notify::notify, admin::channels,
         admin::channel_set, admin::tuning, admin::tune, admin::switches, admin::notifications, admin::orders,
-        admin::callbacks, admin::story, admin::stats,
+        admin::callbacks, admin::story, admin::stats, held::decide,
     ),
     tags(
         (name = "orders", description = "What a backend asks to be paid."),

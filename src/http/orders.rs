@@ -200,7 +200,7 @@ async fn tell(door: &Door, id: &str, req: &HttpRequest, event: Event) -> Answer 
     body.map(|body| shown(200, &body)).ok_or_else(|| unheard(&HearError::NotFound))
 }
 
-fn unheard(error: &HearError) -> Problem {
+pub(super) fn unheard(error: &HearError) -> Problem {
     let HearError::Rejected(rejected) = error else {
         return match error {
             HearError::NotFound => Problem::new(404, "order_not_found", "There is no such order."),
@@ -219,6 +219,8 @@ fn unheard(error: &HearError) -> Problem {
         Rejected::RefundExceeds { .. } => (422, "refund_exceeds"),
         Rejected::RefundOfNothing => (422, "refund_of_nothing"),
         Rejected::RefundNoReused { .. } => (409, "refund_no_used"),
+        Rejected::NothingHeld(_) => (409, "nothing_held"),
+        Rejected::GoingBack => (409, "going_back"),
         Rejected::TooManyRefunds => (409, "too_many_refunds"),
     };
     Problem::new(status, code, format!("Not done: {rejected}. Nothing changed."))
@@ -230,6 +232,15 @@ fn unheard(error: &HearError) -> Problem {
     responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn close(door: web::Data<Door>, req: HttpRequest, id: web::Path<String>) -> Answer {
     tell(&door, &id, &req, Event::CancelAsked).await
+}
+
+/// The order is still wanted.
+#[utoipa::path(post, path = "/v1/orders/{id}/keep", tag = "orders", params(("id" = String, Path)),
+    description = "The order is still wanted if the money comes after it failed: such a payment then pays it, instead \
+                   of going back. Repeating is safe; 409 once the money is on its way back.",
+    responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn keep(door: web::Data<Door>, req: HttpRequest, id: web::Path<String>) -> Answer {
+    tell(&door, &id, &req, Event::LateWanted).await
 }
 
 /// Another way to pay.

@@ -61,6 +61,8 @@ pub struct TuningRow {
 pub struct OrderFilter {
     /// Only this state.
     pub state: Option<String>,
+    /// Only those that people should look at: suspicious, or with a refund that the channel gave up on.
+    pub attention: bool,
     /// Only ids before this one.
     pub before: Option<OrderId>,
     /// At most so many.

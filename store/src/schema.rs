@@ -65,3 +65,4 @@ diesel::table! {
         from_channel -> Text, to_channel -> Text, reason -> Text,
     }
 }
+diesel::allow_tables_to_appear_in_same_query!(orders, refunds);

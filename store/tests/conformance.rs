@@ -39,6 +39,7 @@ fn request(order_no: &str, fen: i64) -> Arc<OrderRequest> {
         channels: Vec::new(),
         consents: Vec::new(),
         notify_url: Some("http://127.0.0.1:1/paid".to_owned()),
+        keep_late: false,
         expires_at: at(900),
     })
 }

@@ -94,6 +94,11 @@ pub(crate) enum Look {
     First,
 }
 
+/// A channel is back, and it is this order's turn to choose. Sent by the router.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub(crate) struct Turn;
+
 /// A poller was reborn: register with it again. Sent by the registry.
 #[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]

@@ -15,7 +15,7 @@ use domain::{
 };
 use store::Cause;
 
-use super::{Hear, Look, OrderActor, RegisterPollsAgain, StillOpenAt};
+use super::{Hear, Look, OrderActor, RegisterPollsAgain, StillOpenAt, Turn};
 use crate::{
     gateway,
     house::House,
@@ -32,6 +32,8 @@ pub(super) struct Desk {
     planned_here: Vec<AttemptNo>,
     /// Attempts whose prepay was called in this life.
     called: Vec<AttemptNo>,
+    /// It is the order's turn to choose a channel after waiting for one.
+    released: bool,
 }
 
 struct Slot {
@@ -119,6 +121,9 @@ pub(crate) fn route_need(
 fn drop_slot(slot: Slot, ctx: &mut Context<OrderActor>, house: &House, id: OrderId) {
     if let Doing::Sleeping(timer) = slot.doing {
         ctx.cancel_future(timer);
+    }
+    if slot.owed == Owed::Route {
+        house.make_up.leave(id);
     }
     if let Owed::Poll(no) = slot.owed {
         // Every poller is told, since the slot does not know the channel; an unknown key is ignored.
@@ -211,10 +216,19 @@ impl OrderActor {
         let Some(order) = &self.order else { return };
         match &owed {
             Owed::Route => {
-                let choice = self.choose(order, None);
-                if matches!(choice, Choice::Wait { .. }) {
-                    return self.again(&owed, ctx);
-                }
+                let waits = order.waiting_since.is_some();
+                let turn = !waits || std::mem::take(&mut self.desk.released);
+                let choice = turn.then(|| self.choose(order, None));
+                let choice = match choice {
+                    Some(choice) if !(waits && matches!(choice, Choice::Wait { .. })) => choice,
+                    // Not its turn, or nothing is there after all: in the queue it goes by its age.
+                    Some(_) | None => {
+                        let need = route_need(order, self.last_used.clone(), self.house.clock.now(), None);
+                        self.house.make_up.join(self.id, need);
+                        return self.again(&owed, ctx);
+                    }
+                };
+                self.house.make_up.leave(self.id);
                 if let Choice::Use { hedge_at_once: true, .. } = choice {
                     let next = u8::try_from(order.attempts.len() + 1).ok().and_then(AttemptNo::new);
                     self.desk.hedge_at_once = next;
@@ -252,10 +266,7 @@ impl OrderActor {
         };
         const SECOND: Duration = Duration::from_secs(1);
         let delay = match owed {
-            Owed::Route => {
-                let every = Duration::from_millis(self.house.tuning.get().make_up_every_ms);
-                backoff(every.min(SECOND / 4), tries, every)
-            }
+            Owed::Route => Duration::from_millis(self.house.tuning.get().make_up_every_ms),
             Owed::Hedge(_) => backoff(SECOND / 4, tries, SECOND * 4),
             Owed::Prepay(_) => backoff(SECOND / 2, tries, SECOND * 8),
             Owed::Close(_) => backoff(SECOND / 2, tries, SECOND * 30),
@@ -483,6 +494,19 @@ impl Handler<Look> for OrderActor {
             {
                 self.house.undelivered("poller");
             }
+        }
+    }
+}
+
+impl Handler<Turn> for OrderActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Turn, ctx: &mut Self::Context) {
+        if let Some(Slot { doing: Doing::Sleeping(timer), .. }) = self.desk.slot(&Owed::Route) {
+            let timer = *timer;
+            ctx.cancel_future(timer);
+            self.desk.released = true;
+            self.perform(Owed::Route, ctx);
         }
     }
 }

@@ -217,6 +217,7 @@ pub fn request(order_no: &str, fen: i64, consents: &[&str]) -> OrderRequest {
         channels: Vec::new(),
         consents: consents.iter().map(|c| ChannelId::new(c).unwrap()).collect(),
         notify_url: None,
+        keep_late: false,
         expires_at: Timestamp::from_millis(
             i64::try_from(
                 std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis(),
@@ -234,10 +235,10 @@ pub async fn until(
     done: impl Fn(&serde_json::Value) -> bool,
 ) -> serde_json::Value {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    let mut version = 0;
+    let (mut version, mut last) = (0, serde_json::Value::Null);
     loop {
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        assert!(!left.is_zero(), "the order did not get there in time");
+        assert!(!left.is_zero(), "the order did not get there in time, it is {last}");
         if let Some(body) = service.order_after(id, version, left.min(Duration::from_secs(5))).await.unwrap()
         {
             version = body.version;
@@ -245,6 +246,7 @@ pub async fn until(
             if done(&view) {
                 return view;
             }
+            last = view;
         }
     }
 }

@@ -72,6 +72,9 @@ pub fn announcements(facts: &[Fact]) -> Vec<Announcement> {
             | Fact::Kept { .. }
             | Fact::Tidied { .. }
             | Fact::Disputed { .. }
+            | Fact::Corrected { .. }
+            | Fact::MadeToWait { .. }
+            | Fact::LateWanted
             | Fact::Wished { .. }
             | Fact::Consented { .. }
             | Fact::RefundBooked { .. }

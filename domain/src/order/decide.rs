@@ -103,6 +103,12 @@ pub enum Rejected {
         /// The amount of the first use.
         amount: Money,
     },
+    /// The attempt holds nothing that could go back.
+    #[error("attempt {0} holds no money that is not on its way already")]
+    NothingHeld(AttemptNo),
+    /// The late money is on its way back; what was sent cannot be called back.
+    #[error("the late payment is already going back to the payer")]
+    GoingBack,
     /// Two digits are all a refund number has.
     #[error("an order has at most 99 refunds")]
     TooManyRefunds,
@@ -156,6 +162,15 @@ pub fn decide(order: &Order, event: &Event, now: Timestamp, rules: &Rules) -> Re
         (S::Success, E::CancelAsked) => return Err(Rejected::AlreadyPaid),
         (S::Failed, E::CancelAsked) => {} // a repeat: it will not be collected
         (S::Suspicious, E::CancelAsked) => return Err(Rejected::OrderFinal(order.state)),
+        // A wish about money that may come late; once it is going back it is too late for the wish.
+        (S::Pending | S::Processing | S::Failed, E::LateWanted) => d.late_wanted(),
+        (S::Success, E::LateWanted) => {}
+        (S::Suspicious, E::LateWanted) if order.refunds.is_empty() => d.late_wanted(),
+        (S::Suspicious, E::LateWanted) => return Err(Rejected::GoingBack),
+        // Only money that pays nothing can be held.
+        (S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious, E::HeldReturned { no }) => {
+            d.held_returned(*no)?;
+        }
         // Refunds live beside the state: they are asked for when paid, and end whenever they end.
         (S::Success, E::RefundAsked { backend_no, amount, reason }) => {
             d.refund_asked(backend_no, *amount, reason)?;
@@ -235,6 +250,12 @@ impl Draft {
     fn wish(&mut self, wish: Wish) {
         if self.order.wish != wish {
             self.push(Fact::Wished { wish });
+        }
+    }
+
+    fn late_wanted(&mut self) {
+        if !self.order.keeps_late() {
+            self.push(Fact::LateWanted);
         }
     }
 

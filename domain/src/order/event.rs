@@ -53,6 +53,13 @@ pub enum Event {
     },
     /// The backend or the payer calls the order off.
     CancelAsked,
+    /// The backend still wants the order if the money comes after it failed.
+    LateWanted,
+    /// An operator sends back what an attempt holds and what does not pay the order.
+    HeldReturned {
+        /// Which attempt.
+        no: AttemptNo,
+    },
     /// The backend asks for money back.
     RefundAsked {
         /// The backend's own number: the idempotency key within the order.
@@ -86,6 +93,8 @@ impl Event {
             Event::TidyDone { .. } => "tidy_done",
             Event::SwitchAsked { .. } => "switch_asked",
             Event::CancelAsked => "cancel_asked",
+            Event::LateWanted => "late_wanted",
+            Event::HeldReturned { .. } => "held_returned",
             Event::RefundAsked { .. } => "refund_asked",
             Event::RefundAnswered { .. } => "refund_answered",
             Event::Tick => "tick",

@@ -97,6 +97,27 @@ pub enum Fact {
         #[serde(flatten)]
         capture: Capture,
     },
+    /// A channel's bill or a person corrected what an attempt took.
+    Corrected {
+        /// Which attempt.
+        no: AttemptNo,
+        /// What it took in truth.
+        #[serde(flatten)]
+        capture: Capture,
+        /// What had been said before.
+        was: Money,
+        /// Who says so now.
+        source: EvidenceSource,
+    },
+    /// None of the channels that the order could use can be used: it waits to be made up.
+    MadeToWait {
+        /// The router's sentence.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The backend still wants the order if the money comes after it failed.
+    LateWanted,
     /// The payer or the backend asked for something.
     Wished {
         /// What.
@@ -185,6 +206,8 @@ impl Order {
             consents: Vec::new(),
             kept: None,
             failure: None,
+            keep_late: false,
+            waiting_since: None,
         }
     }
 
@@ -240,6 +263,7 @@ impl Order {
                     tidied: false,
                     disputed: false,
                 });
+                self.waiting_since = None;
             }
             Fact::Exposed { no, credential, at } => {
                 let attempt = self.attempt_mut(*no)?;
@@ -259,6 +283,11 @@ impl Order {
             Fact::Kept { no } => self.kept = Some(*no),
             Fact::Tidied { no } => self.attempt_mut(*no)?.tidied = true,
             Fact::Disputed { no, .. } => self.attempt_mut(*no)?.disputed = true,
+            Fact::Corrected { no, capture, .. } => {
+                self.attempt_mut(*no)?.capture = Some(capture.clone());
+            }
+            Fact::MadeToWait { at, .. } => self.waiting_since = Some(*at),
+            Fact::LateWanted => self.keep_late = true,
             Fact::Wished { wish } => self.wish = wish.clone(),
             Fact::Consented { channel } => self.consents.push(channel.clone()),
             Fact::RefundBooked { refund_no, no, amount, cause, backend_no, reason, at } => {

@@ -127,6 +127,9 @@ pub struct OrderRequest {
     /// Where webhooks go; none means the backend reads `/v1/events` or polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify_url: Option<String>,
+    /// The backend still wants the order if the money comes after it failed; without it such money goes back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_late: bool,
     /// The last moment at which the payer may pay.
     pub expires_at: Timestamp,
 }
@@ -202,6 +205,10 @@ pub struct Order {
     pub kept: Option<AttemptNo>,
     /// Set when the order failed, also if it is suspicious again since: a backend was told "failed".
     pub failure: Option<Failure>,
+    /// Said after acceptance: the order is still wanted if the money comes late.
+    pub keep_late: bool,
+    /// Since when no channel that the order could use can be used; none once an attempt was planned.
+    pub waiting_since: Option<Timestamp>,
 }
 
 impl Order {
@@ -226,6 +233,19 @@ impl Order {
     #[must_use]
     pub fn shown(&self) -> Option<&Attempt> {
         self.uncertified().filter(|a| a.is_exposed() && a.close_asked_at.is_none()).max_by_key(|a| a.no)
+    }
+
+    /// True if a payment that comes after the order failed pays it after all.
+    #[must_use]
+    pub fn keeps_late(&self) -> bool {
+        self.keep_late || self.request.keep_late
+    }
+
+    /// True for a capture that neither pays the order nor is on its way back: its amount is not the order's, and
+    /// a bill or a person has the next word.
+    #[must_use]
+    pub fn is_held(&self, attempt: &Attempt) -> bool {
+        attempt.capture.is_some() && self.kept != Some(attempt.no) && !self.refundable(attempt.no).is_zero()
     }
 
     /// All direct channels the payer agreed to.
@@ -281,12 +301,14 @@ impl Order {
         })
     }
 
-    /// True when nothing is owed any more: terminal, every attempt certified and tidy, every refund final.
+    /// True when nothing is owed any more: terminal, every attempt certified and tidy, every refund final, and no
+    /// money left that pays nothing (a refund that a channel gave up on waits for people).
     /// The actor of a settled order stops; a late message revives it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.state.is_terminal()
             && self.attempts.iter().all(Attempt::is_tidy)
             && self.refunds.iter().all(|r| r.state.is_final())
+            && !self.surplus_outstanding()
     }
 }

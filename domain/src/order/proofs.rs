@@ -53,6 +53,7 @@ fn request() -> Arc<OrderRequest> {
         channels: Vec::new(),
         consents: vec![channel("card")],
         notify_url: None,
+        keep_late: false,
         expires_at: at(900),
     })
 }
@@ -83,7 +84,11 @@ fn captured(n: u8, amount: i64) -> Event {
 }
 
 fn found(n: u8, found: Found) -> Event {
-    let evidence = Evidence { source: EvidenceSource::Query, reference: "q".to_owned(), found };
+    told(n, found, EvidenceSource::Query)
+}
+
+fn told(n: u8, found: Found, source: EvidenceSource) -> Event {
+    let evidence = Evidence { source, reference: "q".to_owned(), found };
     Event::Found { no: no(n), evidence }
 }
 

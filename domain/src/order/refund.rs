@@ -21,6 +21,19 @@ pub enum RefundCause {
     AfterFailure,
 }
 
+impl RefundCause {
+    /// Told to the payer by the channel, where the backend gave no words.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            RefundCause::Asked => "refund",
+            RefundCause::SecondCapture => "paid twice",
+            RefundCause::AmountDiffers => "payment of another amount",
+            RefundCause::AfterFailure => "late payment",
+        }
+    }
+}
+
 /// Where a refund stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

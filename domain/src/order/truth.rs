@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, OrderState, RefundState};
+use super::{Order, OrderState};
 use crate::Timestamp;
 
 /// Which of the four sentences.
@@ -41,7 +41,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The sentence for an order as it stands.
 #[must_use]
 pub fn truth(order: &Order) -> Truth {
-    let going: Vec<_> = order.refunds.iter().filter(|r| r.state != RefundState::Succeeded).collect();
+    let going: Vec<_> = order.refunds.iter().filter(|r| !r.state.is_final()).collect();
+    let held = order.attempts.iter().any(|a| order.is_held(a));
     let kept = order.kept.and_then(|no| order.attempt(no)).and_then(|a| a.capture.as_ref());
     let all_back = order.captured().fen() > 0 && order.net_captured().is_zero();
     match order.state {
@@ -55,6 +56,11 @@ pub fn truth(order: &Order) -> Truth {
         }
         OrderState::Success => match going.iter().find(|r| Some(r.attempt) != order.kept) {
             Some(surplus) => coming_back(surplus.booked_at),
+            None if held => say(
+                TruthCode::Charged,
+                "The payment arrived; a second one could not be sent back yet, and people take care of it.",
+                "Nothing to do: the meal is being made.",
+            ),
             None => say(TruthCode::Charged, "The payment arrived.", "Nothing to do: the meal is being made."),
         },
         OrderState::Failed => {
@@ -62,6 +68,11 @@ pub fn truth(order: &Order) -> Truth {
         }
         OrderState::Suspicious => match going.first() {
             Some(refund) => coming_back(refund.booked_at),
+            None if held => say(
+                TruthCode::BeingConfirmed,
+                "Money was taken, but it does not fit the order; people are looking at it.",
+                "Don't pay again: it is either accepted or comes back.",
+            ),
             None => say(
                 TruthCode::BeingConfirmed,
                 "The channel has not confirmed yet whether money was taken.",
@@ -76,6 +87,15 @@ pub fn truth(order: &Order) -> Truth {
             };
             say(TruthCode::BeingConfirmed, "The payment is being confirmed.", next)
         }
+        OrderState::Pending if order.waiting_since.is_some() => Truth {
+            code: TruthCode::NotCharged,
+            sentence: "Nothing was charged: no way to pay can be reached at the moment.".to_owned(),
+            next_step: format!(
+                "You need not wait here: the order is kept until {} and goes on by itself.",
+                order.request.expires_at
+            ),
+            back_by: None,
+        },
         OrderState::Pending => say(
             TruthCode::NotCharged,
             "Nothing was charged yet.",

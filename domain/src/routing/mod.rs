@@ -9,6 +9,7 @@
 mod choice;
 mod health;
 mod histogram;
+mod make_up;
 mod monitor;
 #[cfg(test)]
 mod rush_tests;
@@ -17,5 +18,6 @@ mod window;
 
 pub use choice::{ChannelView, Choice, RouteNeed, choose};
 pub use health::{ChannelState, Health, Outside, Transition};
+pub use make_up::make_up;
 pub use monitor::Monitor;
 pub use window::{Call, CallStats, Outcome, Window, WindowStats};

@@ -261,12 +261,15 @@ fn touched_attempts(facts: &[Fact]) -> Vec<AttemptNo> {
             | Fact::Exposed { no, .. }
             | Fact::CloseAsked { no, .. }
             | Fact::Certified { no, .. }
-            | Fact::Captured { no, .. } => Some(*no),
+            | Fact::Captured { no, .. }
+            | Fact::Corrected { no, .. } => Some(*no),
             Fact::Accepted { .. }
             | Fact::RefundPrebooked { .. }
             | Fact::Kept { .. }
             | Fact::Tidied { .. }
             | Fact::Disputed { .. }
+            | Fact::MadeToWait { .. }
+            | Fact::LateWanted
             | Fact::Wished { .. }
             | Fact::Consented { .. }
             | Fact::RefundBooked { .. }

@@ -3,8 +3,8 @@
 pub(super) mod audit;
 
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult, RunQueryDsl as _,
-    SqliteConnection, TextExpressionMethods as _, dsl::count_star,
+    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult,
+    RunQueryDsl as _, SqliteConnection, TextExpressionMethods as _, dsl::count_star,
 };
 use domain::{ChannelId, OrderId, Timestamp};
 
@@ -74,6 +74,11 @@ pub(super) fn orders_list(conn: &mut SqliteConnection, filter: &OrderFilter) -> 
         .into_boxed();
     if let Some(state) = &filter.state {
         query = query.filter(o::state.eq(state));
+    }
+    if filter.attention {
+        use s::refunds::dsl as r;
+        let gave_up = r::refunds.filter(r::state.eq("failed")).select(r::order_id);
+        query = query.filter(o::state.eq("suspicious").or(o::settled.eq(0).and(o::id.eq_any(gave_up))));
     }
     if let Some(before) = filter.before {
         query = query.filter(o::id.lt(before.to_string()));

@@ -26,6 +26,9 @@ impl Draft {
                 };
                 self.plan(channel, *kind, cause, reason);
             }
+            Choice::Wait { reason } if self.order.waiting_since.is_none() => {
+                self.push(Fact::MadeToWait { reason: reason.clone(), at: self.now });
+            }
             Choice::Wait { .. } => {}
             Choice::Exhausted { .. } => self.exhausted(),
         }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Two digits are all a refund number has.
-const REFUNDS_MAX: u8 = 99;
+pub(super) const REFUNDS_MAX: u8 = 99;
 
 impl Draft {
     /// A capture that does not pay the order goes back in full.
@@ -22,7 +22,7 @@ impl Draft {
             amount,
             cause,
             backend_no: None,
-            reason: "duplicate or late payment".to_owned(),
+            reason: cause.in_words().to_owned(),
             at: self.now,
         });
     }

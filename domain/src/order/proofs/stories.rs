@@ -79,11 +79,69 @@ fn an_outrun_prepay_that_is_paid_all_the_same_is_refunded() {
 
 #[test]
 fn another_amount_is_held_until_evidence_comes() {
+    let take =
+        |amount| Found::Captured(Capture { amount: fen(amount), trade_no: "T1".to_owned(), at: at(5) });
+    let mut held = Desk::new();
+    held.after(&[wechat(), shown(1), captured(1, AMOUNT - 1), captured(1, AMOUNT - 1)]);
+    assert_eq!(held.order.state, OrderState::Suspicious);
+    assert!(held.order.is_held(&held.order.attempts[0]) && held.order.refunds.is_empty());
+    assert!(!held.order.is_settled() && held.owed().is_empty(), "it waits for a bill or a person");
+
+    let mut confirmed = Desk { order: held.order.clone(), history: held.history.clone(), secs: 0 };
+    confirmed.after(&[told(1, take(AMOUNT - 1), EvidenceSource::Bill)]);
+    refunded(&mut confirmed);
+    assert!(confirmed.order.state == OrderState::Failed && confirmed.order.net_captured() == fen(0));
+
+    let mut corrected = Desk { order: held.order.clone(), history: held.history.clone(), secs: 0 };
+    corrected.after(&[told(1, take(AMOUNT), EvidenceSource::Operator)]);
+    assert_eq!((corrected.order.state, corrected.order.net_captured()), (OrderState::Success, fen(AMOUNT)));
+    assert!(corrected.order.is_settled() && corrected.order.refunds.is_empty());
+
+    held.after(&[Event::HeldReturned { no: no(1) }]);
+    refunded(&mut held);
+    assert!(held.order.state == OrderState::Failed && held.order.is_settled());
+}
+
+#[test]
+fn late_money_pays_an_order_that_the_backend_still_wants() {
     let mut desk = Desk::new();
-    desk.after(&[wechat(), shown(1), captured(1, AMOUNT - 1)]);
-    assert_eq!(desk.order.state, OrderState::Suspicious);
+    desk.after(&[wechat(), shown(1), Event::CancelAsked, found(1, Found::Closed), Event::LateWanted]);
+    assert_eq!(desk.order.state, OrderState::Failed);
+    desk.after(&[captured(1, AMOUNT)]);
+    assert_eq!((desk.order.state, desk.order.net_captured()), (OrderState::Success, fen(AMOUNT)));
+    assert!(desk.order.refunds.is_empty());
+    // Said too late: the money is on its way back, and stays so.
+    let mut late = Desk::new();
+    late.after(&[wechat(), shown(1), Event::CancelAsked, found(1, Found::Closed), captured(1, AMOUNT)]);
+    assert_eq!(late.hear(&Event::LateWanted), Err(crate::order::Rejected::GoingBack));
+    refunded(&mut late);
+    assert_eq!((late.order.state, late.order.net_captured()), (OrderState::Failed, fen(0)));
+}
+
+#[test]
+fn a_surplus_whose_refund_the_channel_gave_up_on_stays_open_until_people_send_it_again() {
+    let mut desk = Desk::new();
+    let hedge = Event::HedgeDue { no: no(1), choice: choose("alipay", ChannelKind::Credential) };
+    desk.after(&[wechat(), hedge, shown(2), captured(2, AMOUNT), captured(1, AMOUNT)]);
+    let refund_no = desk.refund_no().unwrap();
+    let gave_up = RefundAnswer::Settled(RefundFound::Failed { code: "ABNORMAL".to_owned() });
+    desk.after(&[Event::RefundAnswered { refund_no, answer: gave_up }]);
+    assert!(desk.order.state == OrderState::Success && !desk.order.is_settled());
+    desk.after(&[Event::HeldReturned { no: no(1) }]);
     refunded(&mut desk);
-    assert!(desk.order.state == OrderState::Failed && desk.order.net_captured() == fen(0));
+    assert!(desk.order.is_settled() && desk.order.net_captured() == fen(AMOUNT));
+}
+
+#[test]
+fn an_order_without_a_channel_says_so_and_goes_on_when_one_returns() {
+    let mut desk = Desk::new();
+    let wait = Event::Routed(Choice::Wait { reason: "all are down".to_owned() });
+    desk.after(&[wait.clone(), wait]);
+    assert_eq!(desk.history.len(), 2, "told once");
+    let said = crate::order::truth(&desk.order);
+    assert!(said.sentence.contains("no way to pay can be reached"), "{}", said.sentence);
+    desk.after(&[wechat()]);
+    assert!(desk.order.waiting_since.is_none() && desk.owed().contains(&Owed::Prepay(no(1))));
 }
 
 #[test]

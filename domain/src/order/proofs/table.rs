@@ -32,6 +32,8 @@ fn events() -> Vec<Event> {
         Event::TidyDone { no: no(1) },
         Event::SwitchAsked { to: None, consent: false },
         Event::CancelAsked,
+        Event::LateWanted,
+        Event::HeldReturned { no: no(1) },
         Event::RefundAsked { backend_no: "R1".to_owned(), amount: fen(850), reason: String::new() },
         Event::RefundAnswered { refund_no, answer: RefundAnswer::Accepted(RefundProgress::Processing) },
         Event::Tick,
@@ -46,6 +48,8 @@ fn events() -> Vec<Event> {
             | Event::TidyDone { .. }
             | Event::SwitchAsked { .. }
             | Event::CancelAsked
+            | Event::LateWanted
+            | Event::HeldReturned { .. }
             | Event::RefundAsked { .. }
             | Event::RefundAnswered { .. }
             | Event::Tick => {}
@@ -68,6 +72,8 @@ fn outcome(state: OrderState, event: &Event) -> String {
             Rejected::RefundExceeds { .. } => "refund exceeds".to_owned(),
             Rejected::RefundOfNothing => "refund of nothing".to_owned(),
             Rejected::RefundNoReused { .. } => "refund number used".to_owned(),
+            Rejected::NothingHeld(_) => "nothing held".to_owned(),
+            Rejected::GoingBack => "going back".to_owned(),
             Rejected::TooManyRefunds => "too many refunds".to_owned(),
         },
         Ok(()) => {
@@ -82,7 +88,7 @@ fn outcome(state: OrderState, event: &Event) -> String {
 #[test]
 fn every_pair_of_state_and_event_leads_where_the_table_says() {
     use OrderState as S;
-    let expected: &[(OrderState, [&str; 11])] = &[
+    let expected: &[(OrderState, [&str; 13])] = &[
         (
             S::Pending,
             [
@@ -94,6 +100,8 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "",
                 "wished certified",
                 "wished certified state_changed",
+                "late_wanted",
+                "nothing held",
                 "not paid",
                 "no such refund",
                 "",
@@ -110,6 +118,8 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "",
                 "wished close_asked",
                 "wished close_asked",
+                "late_wanted",
+                "nothing held",
                 "not paid",
                 "no such refund",
                 "",
@@ -117,7 +127,21 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
         ),
         (
             S::Success,
-            ["", "", "", "", "", "", "order final", "already paid", "refund_booked", "no such refund", ""],
+            [
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "order final",
+                "already paid",
+                "",
+                "nothing held",
+                "refund_booked",
+                "no such refund",
+                "",
+            ],
         ),
         (
             S::Failed,
@@ -130,6 +154,8 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "",
                 "order final",
                 "",
+                "late_wanted",
+                "nothing held",
                 "not paid",
                 "no such refund",
                 "",
@@ -137,7 +163,21 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
         ),
         (
             S::Suspicious,
-            ["", "", "", "disputed", "", "", "order final", "order final", "not paid", "refund_accepted", ""],
+            [
+                "",
+                "",
+                "",
+                "disputed",
+                "",
+                "",
+                "order final",
+                "order final",
+                "late_wanted",
+                "refund_booked",
+                "not paid",
+                "no such refund",
+                "",
+            ],
         ),
     ];
     let mut wrong = Vec::new();
