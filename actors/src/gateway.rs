@@ -6,24 +6,21 @@
 //! whoever owes it (order, poller) repeats it under the same number. Changed thresholds hold for the next call;
 //! calls under way keep the slots and the deadline they started with.
 
-use std::{
-    cell::RefCell,
-    num::NonZeroU32,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use channels::Channel;
 use domain::{
     Answer,
     channel::{CloseAnswer, Fault, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk, TradeKey},
+    pace::Pace,
     routing::{Call, Outcome},
     tuning::Tuning,
 };
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
 
 use crate::{
     breaker::Leave, handle::Handle, meter::Meter, metric_definitions as metric, stats::Stats,
@@ -50,7 +47,8 @@ struct Inner {
 /// What the thresholds in force say about calls.
 struct Limits {
     of: Arc<Tuning>,
-    pace: DefaultDirectRateLimiter,
+    start: Instant,
+    pace: RefCell<Pace>,
     slots: Semaphore,
     deadline: Duration,
     slow: Duration,
@@ -58,14 +56,25 @@ struct Limits {
 
 impl Limits {
     fn new(of: Arc<Tuning>) -> Limits {
-        let pace =
-            u32::try_from(of.channel_pace_per_s).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let pace = u32::try_from(of.channel_pace_per_s).unwrap_or(u32::MAX);
         Limits {
-            pace: RateLimiter::direct(Quota::per_second(pace)),
+            start: Instant::now(),
+            pace: RefCell::new(Pace::new(pace, pace)),
             slots: Semaphore::new(usize::try_from(of.channel_concurrency).unwrap_or(usize::MAX)),
             deadline: Duration::from_millis(of.call_deadline_ms),
             slow: Duration::from_millis(of.breaker_slow_ms),
             of,
+        }
+    }
+
+    /// Waits for a place in the pace.
+    async fn pace(&self) {
+        loop {
+            let place = self.pace.borrow_mut().take(self.start.elapsed());
+            match place {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
         }
     }
 
@@ -210,7 +219,7 @@ impl Inner {
             let leave = self.meter.breaker().leave()?;
             return Some((limits.slots.acquire().await.ok()?, leave));
         }
-        limits.pace.until_ready().await;
+        limits.pace().await;
         let slot = limits.slots.acquire().await.ok()?;
         Some((slot, self.meter.breaker().leave()?))
     }

@@ -1,7 +1,7 @@
 //! What every actor of the house holds: the store, the clock, and the handles of the others.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,11 +9,12 @@ use std::{
 };
 
 use channels::Channel;
-use domain::{ChannelId, OrderId, channel::ChannelProfile};
+use domain::{ChannelId, OrderId, Timestamp, channel::ChannelProfile};
 use store::{Cache, Store};
 
 use crate::{
     board::Board,
+    chance::{self, Chance},
     clock::Clock,
     gateway::ChannelGateway,
     handle::Handle,
@@ -43,13 +44,14 @@ pub(crate) struct House {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
     pub(crate) tuning: TuningHandle,
     pub(crate) journal: JournalHandle,
     pub(crate) routes: Routes,
     /// Orders that wait for a channel.
     pub(crate) make_up: MakeUp,
     /// By channel, for whoever knows its name.
-    pub(crate) lines: HashMap<ChannelId, Line>,
+    pub(crate) lines: BTreeMap<ChannelId, Line>,
     /// The configured order of preference.
     pub(crate) preference: Vec<ChannelId>,
     pub(crate) board: Board,
@@ -65,6 +67,11 @@ impl House {
     /// The registry that an order belongs to. Time-sorted ids differ in their low, random bits.
     pub(crate) fn registry(&self, id: OrderId) -> Option<&Handle<OrderRegistry>> {
         self.registries.get(shard(id, self.registries.len()))
+    }
+
+    /// A fresh id for something that happens at `now`; ids sort by time.
+    pub(crate) fn new_id(&self, now: Timestamp) -> uuid::Uuid {
+        chance::id(&*self.chance, now)
     }
 
     /// True once the house is stopping.

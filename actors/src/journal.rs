@@ -5,17 +5,14 @@
 //! webhook tries) starts no commit of its own for a moment, and mostly rides along with an order's. A conflict fails alone; the store sees to that.
 //! If the journal dies, its senders see [`JournalError::Unknown`] and read the row: it may or may not be there.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext as _, Context, ContextFutureSpawner, Handler, Message, WrapFuture,
     fut::ready,
 };
 use store::{AppendError, Appended, Entry, Store};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
 use crate::{handle::Handle, metric_definitions as metric, stats::Stats};

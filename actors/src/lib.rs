@@ -7,6 +7,7 @@
 
 mod board;
 mod breaker;
+mod chance;
 mod clock;
 mod courier;
 mod gateway;
@@ -30,12 +31,13 @@ mod tuning;
 pub mod view;
 mod webhook_sender;
 
+pub use chance::{Chance, SystemChance};
 pub use clock::{Clock, SystemClock};
 pub use courier::{Courier, HttpCourier, Parcel, WebhookOptions};
 pub use journal::JournalError;
 pub use order::{HearError, Heard};
 pub use router::ChannelStatus;
 pub use service::{AcceptError, Accepted, OrderBody, Service, TuneError};
-pub use start::{Parts, Running, StartError, start};
+pub use start::{Parts, Running, StartError, Threads, start};
 pub use stats::{Stats, StatsView};
 pub use tuning::TuningHandle;

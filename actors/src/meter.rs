@@ -6,7 +6,7 @@
 //! domain's [`Monitor`].
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -32,7 +32,7 @@ pub(crate) struct Meter {
 
 struct Inner {
     monitor: Monitor,
-    in_flight: HashMap<u64, (Call, Timestamp)>,
+    in_flight: BTreeMap<u64, (Call, Timestamp)>,
 }
 
 /// What operators and the routing table see of a channel.
@@ -50,7 +50,7 @@ pub(crate) struct Reading {
 impl Meter {
     /// A meter that knows nothing yet.
     pub(crate) fn new(channel: ChannelId, clock: Arc<dyn Clock>, breaker: Breaker) -> Arc<Meter> {
-        let inner = Inner { monitor: Monitor::new(channel, clock.now()), in_flight: HashMap::new() };
+        let inner = Inner { monitor: Monitor::new(channel, clock.now()), in_flight: BTreeMap::new() };
         Arc::new(Meter { clock, next: AtomicU64::new(0), breaker, inner: Mutex::new(inner) })
     }
 
@@ -98,7 +98,7 @@ impl Meter {
     }
 }
 
-fn ages(in_flight: &HashMap<u64, (Call, Timestamp)>, now: Timestamp) -> impl Iterator<Item = (Call, u64)> {
+fn ages(in_flight: &BTreeMap<u64, (Call, Timestamp)>, now: Timestamp) -> impl Iterator<Item = (Call, u64)> {
     in_flight.values().map(move |(call, at)| (*call, millis(now, *at)))
 }
 

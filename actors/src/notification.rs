@@ -3,14 +3,13 @@
 //! "Taken" is answered only after the order's facts are durable. A call that proves nothing is refused, kept
 //! and has no effect; a call that cannot be stored now is refused too, so that the channel calls again.
 
-use std::time::Instant;
-
 use channels::{HttpReply, NotificationCall, NotificationKind, NotificationRefused, Verdict};
 use domain::{
     Answer, ChannelId, ChannelOrderNo, Evidence, EvidenceSource, OrderId, Timestamp,
     order::{Event, Rejected},
 };
 use store::{Cause, Entry, NotificationRow};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
@@ -39,7 +38,7 @@ impl Service {
         let line = house.lines.get(channel)?;
         let (started, received_at) = (Instant::now(), house.clock.now());
         house.stats.notifications.one();
-        let id = uuid::Uuid::now_v7().to_string();
+        let id = house.new_id(received_at).to_string();
         let parsed = admitted.and_then(|()| line.channel.parse_notification(&call, received_at));
         let judged = match parsed {
             Err(refused) => proves_nothing(&refused),

@@ -2,12 +2,12 @@
 //!
 //! A query costs as much as everything else an order needs together. So each attempt has its schedule
 //! (`domain::polling`), a notification cancels what is left of it, and when the budget is short the payers
-//! who said that they are back come first. The budget is `governor`'s, below the channel's own quota. A reborn
-//! poller is empty; the registries have every order register again.
+//! who said that they are back come first. The budget is a pace below the channel's own quota. One
+//! timer stands for the next attempt that is due; nothing wakes an idle poller but its gauges. A reborn poller is
+//! empty; the registries have every order register again.
 
 use std::{
-    collections::HashMap,
-    num::NonZeroU32,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,15 +15,16 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use domain::{
     Answer, AttemptNo, ChannelId, Evidence, EvidenceSource, Found, OrderId, Timestamp,
     channel::{StillOpen, TradeKey},
     order::Event,
+    pace::Pace,
     polling::{DueQueue, PollKey, Urgency, next_poll},
 };
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use store::Cause;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
@@ -37,8 +38,10 @@ use crate::{
 
 /// Registrations that may wait in the mailbox.
 const MAILBOX: usize = 65_536;
-/// How often due attempts are looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often the gauges are set, and due attempts looked for whatever the timer says: a machine's clock may step.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+/// What becomes due within this time goes out in one look.
+const GATHER: Duration = Duration::from_millis(20);
 /// A payer who came back is asked about this much later: usually the notification wins and saves the query.
 const HINT_GRACE: Duration = Duration::from_millis(300);
 /// How long a hint or a waiting reader keeps an attempt in front.
@@ -123,9 +126,12 @@ pub(crate) struct Poller {
     house: Arc<House>,
     me: Handle<Poller>,
     queue: DueQueue,
-    watched: HashMap<PollKey, Watched>,
-    budget: DefaultDirectRateLimiter,
+    watched: BTreeMap<PollKey, Watched>,
+    start: Instant,
+    budget: Pace,
     budget_per_s: u64,
+    /// The next look: its moment and its timer.
+    next_look: Option<(Instant, SpawnHandle)>,
 }
 
 impl Poller {
@@ -136,20 +142,23 @@ impl Poller {
             house,
             me,
             queue: DueQueue::new(),
-            watched: HashMap::new(),
-            budget: limiter(budget_per_s),
+            watched: BTreeMap::new(),
+            start: Instant::now(),
+            budget: budget(budget_per_s),
             budget_per_s,
+            next_look: None,
         }
     }
 
-    fn look(&mut self) {
+    /// Asks about what is due, as far as budget and concurrency go.
+    fn look(&mut self, ctx: &mut Context<Self>) {
         if self.house.is_closing() {
             return;
         }
         let (now, tuning) = (self.house.clock.now(), self.house.tuning.get());
         if tuning.poll_budget_per_s != self.budget_per_s {
             self.budget_per_s = tuning.poll_budget_per_s;
-            self.budget = limiter(self.budget_per_s);
+            self.budget = budget(self.budget_per_s);
         }
         let Some(line) = self.house.lines.get(&self.channel) else { return };
         let lag = self.queue.lag(now);
@@ -160,13 +169,44 @@ impl Poller {
         let room =
             usize::try_from(tuning.poll_concurrency).unwrap_or(usize::MAX).saturating_sub(self.queue.out());
         for _ in 0..room {
-            if self.queue.next_due().is_none_or(|due| due > now) || self.budget.check().is_err() {
+            if self.queue.next_due().is_none_or(|due| due > now) {
                 break;
+            }
+            if let Err(wait) = self.budget.take(self.start.elapsed()) {
+                return self.look_in(wait, ctx);
             }
             for key in self.queue.pop_due(now, 1) {
                 self.ask(key);
             }
         }
+        self.plan(ctx);
+    }
+
+    /// Sets the timer for the next attempt that is due. Without room for a query the next answer looks.
+    fn plan(&mut self, ctx: &mut Context<Self>) {
+        let concurrency = usize::try_from(self.house.tuning.get().poll_concurrency).unwrap_or(usize::MAX);
+        if self.queue.out() < concurrency
+            && let Some(due) = self.queue.next_due()
+        {
+            self.look_in(due.since(self.house.clock.now()), ctx);
+        }
+    }
+
+    /// Looks after `wait`, or when a look is planned that comes no later.
+    fn look_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        // Rounded up, so that neighbours share a look; a queue that is due already waits as short as it takes.
+        let at = Instant::now() + wait.max(Duration::from_millis(1));
+        if let Some((planned, timer)) = self.next_look {
+            if planned <= at + GATHER {
+                return;
+            }
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.run_later(at.duration_since(Instant::now()), |poller, ctx| {
+            poller.next_look = None;
+            poller.look(ctx);
+        });
+        self.next_look = Some((at, timer));
     }
 
     /// Sends one query; its answer goes to the order, and the word that it came back to the poller.
@@ -211,11 +251,10 @@ fn heard(no: AttemptNo, found: Found) -> Hear {
     Hear { event, cause, reply: None }
 }
 
-fn limiter(per_s: u64) -> DefaultDirectRateLimiter {
-    let per_s = u32::try_from(per_s).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+fn budget(per_s: u64) -> Pace {
+    let per_s = u32::try_from(per_s).unwrap_or(u32::MAX);
     // A burst of a tenth of a second: the budget is a rate, not a bucket to empty at once.
-    let burst = NonZeroU32::new(per_s.get() / 10).unwrap_or(NonZeroU32::MIN);
-    RateLimiter::direct(Quota::per_second(per_s).allow_burst(burst))
+    Pace::new(per_s, per_s / 10)
 }
 
 impl Actor for Poller {
@@ -223,8 +262,8 @@ impl Actor for Poller {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        ctx.run_interval(LOOK_INTERVAL, |poller, _| poller.look());
-        ctx.run_interval(Duration::from_secs(1), |poller, _| {
+        ctx.run_interval(GAUGE_INTERVAL, |poller, ctx| {
+            poller.look(ctx);
             let (name, now) = (poller.channel.to_string(), poller.house.clock.now());
             metrics::gauge!(metric::POLL_LAG, "channel" => name.clone())
                 .set(poller.queue.lag(now).as_secs_f64());
@@ -237,7 +276,7 @@ impl Actor for Poller {
 impl Handler<Watch> for Poller {
     type Result = ();
 
-    fn handle(&mut self, watch: Watch, _: &mut Self::Context) {
+    fn handle(&mut self, watch: Watch, ctx: &mut Self::Context) {
         let key = (watch.id, watch.no);
         if self.watched.contains_key(&key) {
             return;
@@ -254,16 +293,18 @@ impl Handler<Watch> for Poller {
         self.watched.insert(key, entry);
         let due = next_poll(watch.exposed_at, None, &self.house.tuning.get());
         self.queue.push(key, due, Urgency::Routine);
+        self.plan(ctx);
     }
 }
 
 impl Handler<Unwatch> for Poller {
     type Result = ();
 
-    fn handle(&mut self, unwatch: Unwatch, _: &mut Self::Context) {
+    fn handle(&mut self, unwatch: Unwatch, ctx: &mut Self::Context) {
         let key = (unwatch.id, unwatch.no);
         if self.watched.remove(&key).is_some() {
             self.queue.remove(key);
+            self.plan(ctx); // it may have held the last place of the concurrency
         }
     }
 }
@@ -271,7 +312,7 @@ impl Handler<Unwatch> for Poller {
 impl Handler<Hint> for Poller {
     type Result = ();
 
-    fn handle(&mut self, hint: Hint, _: &mut Self::Context) {
+    fn handle(&mut self, hint: Hint, ctx: &mut Self::Context) {
         let (key, now) = ((hint.id, hint.no), self.house.clock.now());
         if let Some(watched) = self.watched.get_mut(&key) {
             match hint.look {
@@ -285,13 +326,14 @@ impl Handler<Hint> for Poller {
                 }
             }
         }
+        self.plan(ctx);
     }
 }
 
 impl Handler<Asked> for Poller {
     type Result = ();
 
-    fn handle(&mut self, asked: Asked, _: &mut Self::Context) {
+    fn handle(&mut self, asked: Asked, ctx: &mut Self::Context) {
         let (now, tuning) = (self.house.clock.now(), self.house.tuning.get());
         let Some(watched) = self.watched.get_mut(&asked.key) else { return };
         watched.last = Some(now);
@@ -311,5 +353,6 @@ impl Handler<Asked> for Poller {
             next_poll(from, Some(now), &tuning)
         };
         self.queue.finish(asked.key, next, urgency);
+        self.plan(ctx);
     }
 }

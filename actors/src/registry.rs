@@ -4,7 +4,7 @@
 //! a dead actor (a panic) is replaced at the next message or look. A sweep of the store at start and at
 //! intervals finds open orders that nobody holds, so a lost message costs a delay and never a payment.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::intake::IntakeSlot;
 use actix::{
@@ -35,7 +35,7 @@ pub(crate) struct OrderRegistry {
     /// Which shard of how many.
     index: usize,
     of: usize,
-    lives: HashMap<OrderId, Addr<OrderActor>>,
+    lives: BTreeMap<OrderId, Addr<OrderActor>>,
 }
 
 /// An order was accepted and is durable. Sent by the front door.
@@ -92,7 +92,7 @@ impl OrderRegistry {
         index: usize,
         of: usize,
     ) -> OrderRegistry {
-        OrderRegistry { house, me, index, of, lives: HashMap::new() }
+        OrderRegistry { house, me, index, of, lives: BTreeMap::new() }
     }
 
     fn enter(&mut self, id: OrderId, actor: OrderActor) -> Addr<OrderActor> {
@@ -161,7 +161,7 @@ impl Actor for OrderRegistry {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        for _ in self.lives.drain() {
+        for _ in std::mem::take(&mut self.lives) {
             self.house.stats.open_orders.less();
         }
     }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use crate::{
+    chance::{Chance, share},
     gateway,
     house::House,
     meter::Meter,
@@ -39,6 +40,7 @@ pub(crate) struct Routes {
     disabled: Arc<ArcSwap<HashSet<ChannelId>>>,
     meters: Arc<Vec<(ChannelId, Arc<Meter>)>>,
     tuning: TuningHandle,
+    chance: Arc<dyn Chance>,
 }
 
 /// A channel as operators see it (`GET /admin/v1/channels`).
@@ -73,6 +75,7 @@ impl Routes {
         views: Vec<ChannelView>,
         meters: Vec<(ChannelId, Arc<Meter>)>,
         tuning: TuningHandle,
+        chance: Arc<dyn Chance>,
     ) -> Routes {
         Routes {
             table: Arc::new(ArcSwap::from_pointee(views)),
@@ -80,13 +83,14 @@ impl Routes {
             disabled: Arc::default(),
             meters: Arc::new(meters),
             tuning,
+            chance,
         }
     }
 
     /// Chooses a channel for one order. A probe claimed by this order is noted, so that the next is not one too.
     pub(crate) fn choose(&self, need: &RouteNeed) -> Choice {
         let table = self.table.load();
-        let choice = choose(need, &table, rand::random::<f64>(), &self.tuning.get());
+        let choice = choose(need, &table, share(&*self.chance), &self.tuning.get());
         if let Choice::Use { channel, .. } = &choice
             && table.iter().any(|v| v.profile.id == *channel && v.state == ChannelState::Probing)
             && let Some((_, meter)) = self.meters.iter().find(|(id, _)| id == channel)

@@ -106,7 +106,7 @@ impl Service {
             return Err(AcceptError::Full { retry_after_s: 1 });
         };
         let now = house.clock.now();
-        let id = OrderId::from_u128(uuid::Uuid::now_v7().as_u128());
+        let id = OrderId::from_u128(house.new_id(now).as_u128());
         let last_used = self.remember(&mut request).await;
         let (order, facts) = self.first_step(accept(id, Arc::new(request), now), last_used.clone(), now);
         let order = Arc::new(order);

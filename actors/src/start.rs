@@ -6,7 +6,7 @@
 //! the threads. What is cut off by the deadline is an unanswered call, and resumes like after a crash.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::{
     board::Board,
     breaker::Breaker,
+    chance::Chance,
     clock::Clock,
     courier::WebhookOptions,
     gateway::ChannelGateway,
@@ -56,15 +57,29 @@ pub struct Parts {
     pub cache: Arc<dyn Cache>,
     /// The source of "now".
     pub clock: Arc<dyn Clock>,
+    /// The source of chance.
+    pub chance: Arc<dyn Chance>,
     /// Thresholds of the configuration; what the store holds goes on top.
     pub tuning: Tuning,
     /// The channels, best first.
     pub channels: Vec<Arc<dyn Channel>>,
     /// How webhooks are signed and carried.
     pub webhooks: WebhookOptions,
-    /// Threads for orders alone; with none they live on the channels' thread, which saves every order a dozen
-    /// wake-ups and is the better half of a small machine.
-    pub order_threads: usize,
+    /// Where the actors live.
+    pub threads: Threads,
+}
+
+/// Where the actors live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// On threads of their own: one for the journal, one for the channels, and so many for orders alone. With none, orders
+    /// live on the channels' thread, which saves every order a dozen wake-ups and is the better half of a small machine.
+    Own {
+        /// Threads for orders.
+        orders: usize,
+    },
+    /// All on the calling thread, which ends them: for tests and the simulator, whose clock is paused.
+    Here,
 }
 
 /// Payers whose last channel is in the cache from the start; others begin by preference.
@@ -99,7 +114,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     let stats = Arc::new(Stats::default());
 
     let preference: Vec<ChannelId> = parts.channels.iter().map(|c| c.profile().id.clone()).collect();
-    let mut lines = HashMap::new();
+    let mut lines = BTreeMap::new();
     let (mut views, mut meters) = (Vec::new(), Vec::new());
     for channel in parts.channels {
         let profile = channel.profile().clone();
@@ -121,12 +136,16 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         };
         lines.insert(profile.id, line);
     }
-    let shards = parts.order_threads.max(1);
+    let shards = match parts.threads {
+        Threads::Own { orders } => orders.max(1),
+        Threads::Here => 1,
+    };
     let house = Arc::new(House {
         store: parts.store,
         cache: parts.cache,
         clock: parts.clock,
-        routes: Routes::new(views, meters, tuning.clone()),
+        routes: Routes::new(views, meters, tuning.clone(), parts.chance.clone()),
+        chance: parts.chance,
         tuning,
         make_up: MakeUp::default(),
         journal: JournalHandle::default(),
@@ -141,19 +160,25 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     house.routes.disable(stored.disabled);
 
     let mut arbiters = Vec::new();
-    arbiters.push(on_thread(house.clone(), start_journal).await?);
-    let alone = parts.order_threads == 0;
-    arbiters.push(
-        on_thread(house.clone(), move |house| {
+    match parts.threads {
+        Threads::Here => {
+            start_journal(house.clone());
             start_channels(house.clone(), parts.webhooks, base);
-            if alone {
-                start_registry(house, 0);
+            start_registry(house.clone(), 0);
+        }
+        Threads::Own { orders } => {
+            arbiters.push(on_thread(house.clone(), start_journal).await?);
+            let channels = move |house: Arc<House>| {
+                start_channels(house.clone(), parts.webhooks, base);
+                if orders == 0 {
+                    start_registry(house, 0);
+                }
+            };
+            arbiters.push(on_thread(house.clone(), channels).await?);
+            for index in 0..orders {
+                arbiters.push(on_thread(house.clone(), move |house| start_registry(house, index)).await?);
             }
-        })
-        .await?,
-    );
-    for index in 0..parts.order_threads {
-        arbiters.push(on_thread(house.clone(), move |house| start_registry(house, index)).await?);
+        }
     }
     Ok(Running { service: Service::new(house), arbiters })
 }

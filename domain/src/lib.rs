@@ -11,6 +11,7 @@ pub mod channel;
 pub mod ids;
 pub mod money;
 pub mod order;
+pub mod pace;
 pub mod polling;
 pub mod routing;
 pub mod splitting;

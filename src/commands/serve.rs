@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use actors::{HttpCourier, Parts, SystemClock, WebhookOptions};
+use actors::{HttpCourier, Parts, SystemChance, SystemClock, Threads, WebhookOptions};
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use channels::Channel;
@@ -55,10 +55,11 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<bool> {
         store,
         cache,
         clock: Arc::new(SystemClock),
+        chance: Arc::new(SystemChance),
         tuning: config.tuning.clone(),
         channels,
         webhooks: WebhookOptions { secret, courier: Arc::new(courier) },
-        order_threads: config.service.order_threads,
+        threads: Threads::Own { orders: config.service.order_threads },
     })
     .await
     .context("starting the actors")?;

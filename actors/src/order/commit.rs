@@ -33,7 +33,7 @@ impl OrderActor {
         let announcements = decision.announcements();
         let Decision { facts, next } = decision;
         let next = Arc::new(next);
-        let outbox = outbox(&next, now, &announcements);
+        let outbox = outbox(&self.house, &next, now, &announcements);
         let due = due(&outbox, now);
         let entry = entry(&next, facts, cause, now, outbox, None);
         let states: Vec<&'static str> = announcements.iter().map(Announcement::kind).collect();
@@ -113,9 +113,9 @@ pub(crate) fn entry(
 }
 
 /// What the backend is told of a transition.
-fn outbox(next: &Order, at: Timestamp, announcements: &[Announcement]) -> Vec<OutboxNew> {
+fn outbox(house: &House, next: &Order, at: Timestamp, announcements: &[Announcement]) -> Vec<OutboxNew> {
     let row = |a: &Announcement| OutboxNew {
-        id: uuid::Uuid::now_v7().to_string(),
+        id: house.new_id(at).to_string(),
         kind: a.kind().to_owned(),
         payload: webhook_payload(a.kind(), at, next),
         url: next.request.notify_url.clone(),

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use actors::{HttpCourier, Parts, Running, Service, SystemClock, WebhookOptions};
+use actors::{HttpCourier, Parts, Running, Service, SystemChance, SystemClock, Threads, WebhookOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
 use channels::{
@@ -188,13 +188,14 @@ pub async fn house(dir: &std::path::Path, channels: Vec<Arc<Double>>, tuning: Tu
         store: store.clone(),
         cache: Arc::new(MemoryCache::default()),
         clock: Arc::new(SystemClock),
+        chance: Arc::new(SystemChance),
         tuning,
         channels: channels.into_iter().map(|c| c as Arc<dyn Channel>).collect(),
         webhooks: WebhookOptions {
             secret: Arc::from(&b"a secret for tests of thirty-two b"[..]),
             courier: Arc::new(HttpCourier::new().unwrap()),
         },
-        order_threads: 2,
+        threads: Threads::Own { orders: 2 },
     };
     let running = actors::start(parts).await.unwrap();
     House { service: running.service.clone(), running, store }

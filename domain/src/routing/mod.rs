@@ -6,6 +6,7 @@
 //! starts with empty windows and healthy channels and relearns within seconds; nothing here is worth
 //! storing.
 
+mod breaker;
 mod choice;
 mod health;
 mod histogram;
@@ -16,6 +17,7 @@ mod rush_tests;
 mod verdict;
 mod window;
 
+pub use breaker::{Breaker, Pass};
 pub use choice::{ChannelView, Choice, RouteNeed, choose};
 pub use health::{ChannelState, Health, Outside, Transition};
 pub use make_up::make_up;
