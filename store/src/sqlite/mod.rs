@@ -3,7 +3,8 @@
 //! One connection writes, a small pool reads; readers never wait for the writer. Every write is an immediate
 //! transaction, since a deferred one that reads first loses against any other writer. Reading runs in one hop to a
 //! blocking thread. Writing has no hop at all: `append` holds its caller's thread until the commit is on the disk,
-//! and the journal, its one caller, has a thread for nothing else.
+//! and the journal, its one caller, has a thread for nothing else. In memory there is one connection for both, and
+//! everything runs on the calling thread: no hop, no file, nothing that another thread could decide.
 
 mod append;
 mod open;
@@ -39,7 +40,8 @@ impl Default for SqliteOptions {
 /// An open database file.
 pub struct SqliteStore {
     writer: std::sync::Mutex<SqliteConnection>,
-    readers: Pool<Connection>,
+    /// None in memory: there the writer reads, too.
+    readers: Option<Pool<Connection>>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -49,14 +51,28 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
+    /// The writer, with nothing of an unfinished group left in it.
+    fn writer(&self) -> std::sync::MutexGuard<'_, SqliteConnection> {
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            // A panic in the middle of a group: nothing of it was committed, and nobody was told that it was.
+            self.writer.clear_poison();
+            let mut writer = poisoned.into_inner();
+            append::abandon(&mut writer);
+            writer
+        })
+    }
+
     /// Runs a question on a reader, in one hop.
     async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
         question: impl FnOnce(&mut SqliteConnection) -> diesel::QueryResult<T> + Send + 'static,
     ) -> Result<T, Error> {
+        let Some(readers) = &self.readers else {
+            return question(&mut self.writer()).map_err(Error::query(what));
+        };
         let mut reader =
-            self.readers.get().await.map_err(|source| Error::Query { what, source: source.into() })?;
+            readers.get().await.map_err(|source| Error::Query { what, source: source.into() })?;
         reader.spawn_blocking(question).await.map_err(Error::query(what))
     }
 }
@@ -64,14 +80,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>> {
-        let mut writer = self.writer.lock().unwrap_or_else(|poisoned| {
-            // A panic in the middle of a group: nothing of it was committed, and nobody was told that it was.
-            self.writer.clear_poison();
-            let mut writer = poisoned.into_inner();
-            append::abandon(&mut writer);
-            writer
-        });
-        append::append(&mut writer, &entries)
+        append::append(&mut self.writer(), &entries)
     }
 
     async fn order_load(&self, id: OrderId) -> Result<Option<Order>, Error> {

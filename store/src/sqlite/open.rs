@@ -75,7 +75,16 @@ impl SqliteStore {
             .build(manager)
             .await
             .map_err(|e| Error::Open(format!("{}: no reader could be opened: {e}", path.display())))?;
-        Ok(SqliteStore { writer: std::sync::Mutex::new(writer), readers })
+        Ok(SqliteStore { writer: std::sync::Mutex::new(writer), readers: Some(readers) })
+    }
+
+    /// A database in memory, gone with its last holder: the same tables, checks and queries as in a file.
+    ///
+    /// # Errors
+    /// [`Error::Open`]: its tables could not be made.
+    pub fn in_memory() -> Result<SqliteStore, Error> {
+        let writer = prepare(Path::new(":memory:"), None)?;
+        Ok(SqliteStore { writer: std::sync::Mutex::new(writer), readers: None })
     }
 }
 
