@@ -8,9 +8,11 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
 use channels::Channel;
 use domain::{ChannelId, OrderId, Timestamp, channel::ChannelProfile};
 use store::{Cache, Store};
+use tokio::sync::watch;
 
 use crate::{
     board::Board,
@@ -26,7 +28,7 @@ use crate::{
     router::Routes,
     stats::Stats,
     tuning::TuningHandle,
-    webhook_sender::WebhookSender,
+    webhook_sender::{LaneStatus, WebhookSender},
 };
 
 /// One channel's place in the house.
@@ -59,6 +61,10 @@ pub(crate) struct House {
     /// One registry per arbiter; an order's id picks its own.
     pub(crate) registries: Vec<Handle<OrderRegistry>>,
     pub(crate) webhooks: Handle<WebhookSender>,
+    /// How the backends of webhooks do, as of the sender's last look.
+    pub(crate) backends: ArcSwap<Vec<LaneStatus>>,
+    /// Changes with every commit that adds to `/v1/events`.
+    pub(crate) told: watch::Sender<u64>,
     /// Set when the house stops: pollers and the webhook sender claim nothing new.
     pub(crate) closing: AtomicBool,
 }

@@ -30,6 +30,7 @@ mod stats;
 mod tuning;
 pub mod view;
 mod webhook_sender;
+mod webhooks;
 
 pub use chance::{Chance, SystemChance};
 pub use clock::{Clock, SystemClock};
@@ -41,3 +42,5 @@ pub use service::{AcceptError, Accepted, OrderBody, Service, TuneError};
 pub use start::{Parts, Running, StartError, Threads, start};
 pub use stats::{Stats, StatsView};
 pub use tuning::TuningHandle;
+pub use webhook_sender::LaneStatus;
+pub use webhooks::ResendError;

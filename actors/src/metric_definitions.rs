@@ -30,6 +30,14 @@ pub const COMMIT_ROWS: &str = "rushpay_commit_rows";
 pub const COMMIT_SECONDS: &str = "rushpay_commit_seconds";
 /// Webhook tries, by outcome.
 pub const WEBHOOKS: &str = "rushpay_webhooks_total";
+/// Webhooks that are due, now or later.
+pub const WEBHOOKS_DUE: &str = "rushpay_webhooks_due";
+/// Webhooks that were given up: the dead-letter list.
+pub const WEBHOOKS_DEAD: &str = "rushpay_webhooks_dead";
+/// Seconds that the longest due webhook waits for its try.
+pub const WEBHOOK_OLDEST_DUE: &str = "rushpay_webhook_oldest_due_seconds";
+/// Backends that rest after failures.
+pub const WEBHOOK_RESTING: &str = "rushpay_webhook_backends_resting";
 /// Messages that found a full or dead mailbox, by receiver.
 pub const UNDELIVERED: &str = "rushpay_undelivered_total";
 /// Channels that an operator took out.

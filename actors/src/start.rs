@@ -12,6 +12,7 @@ use std::{
 };
 
 use actix::{Actor, Arbiter};
+use arc_swap::ArcSwap;
 use channels::Channel;
 use domain::{
     ChannelId,
@@ -19,7 +20,7 @@ use domain::{
     tuning::Tuning,
 };
 use store::{Cache, Store};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use crate::{
@@ -155,6 +156,8 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         stats,
         registries: (0..shards).map(|_| Handle::default()).collect(),
         webhooks: Handle::default(),
+        backends: ArcSwap::default(),
+        told: watch::Sender::default(),
         closing: false.into(),
     });
     house.routes.disable(stored.disabled);

@@ -96,10 +96,16 @@ tunables! {
         make_up_per_s: u64 = 100, Range::whole(1, 100_000);
         /// How often an order that waits for a channel makes sure that it is still in the queue.
         make_up_every_ms: u64 = 1_000, Range::whole(50, 600_000);
-        /// Webhooks in flight at once.
+        /// Webhooks in flight at once to one backend.
         webhook_concurrency: u64 = 64, Range::whole(1, 10_000);
         /// A webhook that is not answered in this time is tried again.
         webhook_deadline_ms: u64 = 5_000, Range::whole(50, 120_000);
+        /// A backend that fails so many times in a row rests; its webhooks wait and lose no try.
+        webhook_breaker_failures: u64 = 5, Range::whole(1, 10_000);
+        /// The first rest of a backend; doubled with each call after a rest that fails again.
+        webhook_rest_s: u64 = 5, Range::whole(1, 3_600);
+        /// The longest rest: it bounds how late the return of a backend is noticed.
+        webhook_rest_max_s: u64 = 60, Range::whole(1, 3_600);
     }
 }
 
@@ -137,7 +143,7 @@ pub struct Change {
 }
 
 /// Rules between settings: the first must not exceed the second, and why.
-const AT_MOST: [(&str, &str, &str); 8] = [
+const AT_MOST: [(&str, &str, &str); 9] = [
     ("recover_threshold_ms", "latency_threshold_ms", "a channel would come back and be slow at once"),
     ("min_stay_s", "max_stay_s", "the longest stay would be shorter than the shortest"),
     ("min_stay_s", "probe_retry_max_s", "the longest stay would be shorter than the shortest"),
@@ -146,6 +152,7 @@ const AT_MOST: [(&str, &str, &str); 8] = [
     ("breaker_slow_ms", "call_deadline_ms", "no call could ever be too slow for the breaker"),
     ("poll_fast_for_s", "poll_mid_until_s", "the second interval would end before it starts"),
     ("poll_mid_until_s", "poll_slow_until_s", "the third interval would end before it starts"),
+    ("webhook_rest_s", "webhook_rest_max_s", "the longest rest would be shorter than the shortest"),
 ];
 
 impl Tuning {

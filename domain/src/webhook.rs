@@ -2,32 +2,50 @@
 //!
 //! A late try moves the ones after it: the distance between two tries is kept, so a backend that comes
 //! back, or a service that was down, is not hammered with what was missed. The first try is owed however
-//! late it is. Whether a try succeeded, and what happens after the last, is left to the sender.
+//! late it is. A resend by hand begins the schedule anew. [`Rest`] says when a backend is left alone, [`backend`] what a
+//! backend is. Whether a try succeeded, and what happens after the last, is left to the sender.
+
+mod rest;
 
 use std::time::Duration;
 
 use crate::Timestamp;
+pub use rest::{Rest, RestRules};
 
 /// The pauses before the second, third and fourth try.
 const FIRST_PAUSES: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(25), Duration::from_secs(90)];
 /// The pause before each later one.
 const LATER_PAUSE: Duration = Duration::from_secs(15 * 60);
-/// No further try begins later than this after the webhook was written.
+/// No further try begins later than this after the webhook was written or resent.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A later webhook of the same order and backend waits for an earlier one that has been tried fewer times than this, so
+/// that a backend hears of an order in order through any outage; a webhook that it keeps refusing for two minutes does
+/// not hold up the others for a day.
+pub const TRIES_IN_ORDER: u32 = 4;
+
+/// The backend of a webhook's address: host and port, lower case. Backends share breakers, slots and dead letters by it.
+#[must_use]
+pub fn backend(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host.to_ascii_lowercase()
+}
 
 /// When the next try is due, or `None` when there is none left.
 ///
-/// `tries_made` counts tries that were begun, `last_try` is when the latest of them began. Without a
-/// `last_try` the webhook is due at once.
+/// `since` is when the schedule began: the webhook was written, or resent by hand. `tries_made` counts tries that were
+/// begun since then, `last_try` is when the latest of them began. Without a `last_try` the webhook is due at once.
 #[must_use]
-pub fn next_try(created_at: Timestamp, tries_made: u32, last_try: Option<Timestamp>) -> Option<Timestamp> {
+pub fn next_try(since: Timestamp, tries_made: u32, last_try: Option<Timestamp>) -> Option<Timestamp> {
     let (Some(place), Some(last)) = (tries_made.checked_sub(1), last_try) else {
-        return Some(created_at);
+        return Some(since);
     };
     let pause = usize::try_from(place).ok().and_then(|p| FIRST_PAUSES.get(p)).unwrap_or(&LATER_PAUSE);
     let due = last.plus(*pause);
-    (due <= created_at.plus(GIVE_UP_AFTER)).then_some(due)
+    (due <= since.plus(GIVE_UP_AFTER)).then_some(due)
 }
 
 #[cfg(test)]
@@ -75,5 +93,19 @@ mod tests {
     fn any_number_of_tries_is_answered() {
         assert_eq!(next_try(CREATED, u32::MAX, Some(CREATED)), Some(CREATED.plus(LATER_PAUSE)));
         assert_eq!(next_try(CREATED, 3, None), Some(CREATED), "a try without a time is tried again");
+    }
+
+    #[test]
+    fn a_backend_is_a_host_and_a_port_whatever_else_the_address_says() {
+        for (url, wanted) in [
+            ("http://127.0.0.1:7000/paid", "127.0.0.1:7000"),
+            ("https://Shop.Example.edu/a/b?c=d", "shop.example.edu"),
+            ("https://user:word@shop.example.edu:8443?x#y", "shop.example.edu:8443"),
+            ("http://[::1]:80#top", "[::1]:80"),
+            ("nonsense", "nonsense"),
+            ("", ""),
+        ] {
+            assert_eq!(backend(url), wanted, "{url}");
+        }
     }
 }

@@ -17,6 +17,10 @@ pub enum Entry {
     Notification(NotificationRow),
     /// One try of a webhook; moves its row on.
     WebhookTry(WebhookTry),
+    /// An operator sends webhooks again.
+    WebhookResend(WebhookResend),
+    /// Webhooks whose time is over, at a backend that does not answer.
+    WebhooksOver(WebhooksOver),
     /// A channel's change of state.
     Switch(SwitchRow),
     /// A threshold was changed.
@@ -127,6 +131,8 @@ pub struct NotificationRow {
 pub struct WebhookTry {
     /// Which webhook.
     pub webhook_id: String,
+    /// The beginning of the schedule it belongs to: of a schedule begun anew meanwhile it uses up no try.
+    pub since: Timestamp,
     /// When the try began.
     pub at: Timestamp,
     /// What the backend answered.
@@ -139,6 +145,37 @@ pub struct WebhookTry {
     pub delivered: bool,
     /// When to try again; none with `delivered`, or when there is no try left.
     pub next_at: Option<Timestamp>,
+}
+
+/// An operator's act: the schedule begins anew, under the same ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookResend {
+    /// Our id for the act.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Which webhooks.
+    pub what: Resend,
+}
+
+/// Which webhooks are sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resend {
+    /// This one, whatever its state, if it has an address.
+    One(String),
+    /// The dead ones of this backend, oldest first, at most 10,000 with one act.
+    DeadOf(String),
+}
+
+/// What is past its time at a backend becomes dead without a try of its own: the backend has just failed another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhooksOver {
+    /// Whose.
+    pub backend: String,
+    /// Schedules begun before this are over.
+    pub since_before: Timestamp,
 }
 
 /// A channel's change of state and what it meant for new orders.

@@ -17,11 +17,14 @@ use domain::{OrderId, Timestamp, order::Order};
 
 pub use cache::{Cache, MemoryCache, RedisCache, RedisOptions};
 pub use entry::{
-    Appended, Cause, Entry, NotificationRow, OrderCommit, OutboxNew, PayerRow, SwitchRow, TuningChange,
-    WebhookTry,
+    Appended, Cause, Entry, NotificationRow, OrderCommit, OutboxNew, PayerRow, Resend, SwitchRow,
+    TuningChange, WebhookResend, WebhookTry, WebhooksOver,
 };
 pub use error::{AppendError, Error};
-pub use rows::{EventLine, NotificationFilter, OrderFilter, OrderLine, StoredEvent, TuningRow, WebhookDue};
+pub use rows::{
+    EventLine, NotificationFilter, OrderFilter, OrderLine, StoredEvent, TuningRow, WebhookBackend,
+    WebhookCall, WebhookDue, WebhookFilter, WebhookLine, WebhookTotals,
+};
 pub use sqlite::{SqliteOptions, SqliteStore};
 
 /// Durable memory. One body per database, one suite of tests for all of them.
@@ -51,10 +54,32 @@ pub trait Store: Send + Sync {
     /// Every transition of the order with its cause, oldest first.
     async fn order_history(&self, id: OrderId) -> Result<Vec<StoredEvent>, Error>;
 
-    /// Webhooks that are due at `now`, the longest due first.
-    async fn webhooks_due(&self, now: Timestamp, limit: usize) -> Result<Vec<WebhookDue>, Error>;
+    /// Backends that have webhooks due, now or later, by name after `after`. Costs by their number, not by their rows.
+    async fn webhook_backends(&self, after: &str, limit: usize) -> Result<Vec<WebhookBackend>, Error>;
 
-    /// Everything a webhook said, after a cursor.
+    /// Webhooks that are due at `now`, for each asked backend so many, those with the oldest schedule first. A
+    /// webhook is held back while an earlier one of its order and backend is in the first tries of its schedule.
+    async fn webhooks_due(
+        &self,
+        now: Timestamp,
+        asks: Vec<(String, usize)>,
+    ) -> Result<Vec<WebhookDue>, Error>;
+
+    /// Webhooks with their tries, newest first.
+    async fn webhooks_list(&self, filter: &WebhookFilter) -> Result<Vec<WebhookLine>, Error>;
+
+    /// Backends with webhooks that are due or dead, and how many.
+    async fn webhook_totals(&self) -> Result<Vec<WebhookTotals>, Error>;
+
+    /// Acts of operators that sent webhooks again, newest first, with how many each act sent; or one act.
+    async fn webhook_resends(
+        &self,
+        id: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(WebhookResend, u64)>, Error>;
+
+    /// Everything a webhook said, after a cursor, in the order of the commits: a line is never seen before all with a
+    /// smaller cursor are, so that a reader who goes on from its last line misses none.
     async fn events_after(&self, cursor: i64, limit: usize) -> Result<Vec<EventLine>, Error>;
 
     /// Calls of channels, newest first.

@@ -22,14 +22,101 @@ pub struct StoredEvent {
 pub struct WebhookDue {
     /// Its id.
     pub id: String,
+    /// The order it tells of, if it is one's.
+    pub order: Option<OrderId>,
+    /// Host and port of its address.
+    pub backend: String,
     /// Where it goes.
     pub url: String,
     /// Its body.
     pub payload: String,
-    /// Tries made.
+    /// Tries made on this schedule.
     pub tries: u32,
+    /// When its schedule began: it was written, or resent.
+    pub since: Timestamp,
+}
+
+/// A backend with webhooks that are due, now or later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookBackend {
+    /// Host and port.
+    pub backend: String,
+    /// When the first of them is due.
+    pub first_at: Timestamp,
+    /// When the last of them is due.
+    pub last_at: Timestamp,
+}
+
+/// How many of a backend's webhooks are not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookTotals {
+    /// Host and port.
+    pub backend: String,
+    /// Due, now or later.
+    pub due: u64,
+    /// Given up.
+    pub dead: u64,
+    /// Since when the longest due of them waits; in the future if none waits.
+    pub due_since: Option<Timestamp>,
+}
+
+/// Which webhooks to list.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookFilter {
+    /// Only this one.
+    pub id: Option<String>,
+    /// Only in this state: `none`, `due`, `delivered`, `dead`.
+    pub state: Option<String>,
+    /// Only to this backend.
+    pub backend: Option<String>,
+    /// Only of this order.
+    pub order: Option<OrderId>,
+    /// Only those before this `seq`.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A webhook in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookLine {
+    /// Its place: the cursor of `/v1/events`.
+    pub seq: i64,
+    /// Its id.
+    pub id: String,
+    /// The order it tells of.
+    pub order_id: String,
+    /// Its type.
+    pub kind: String,
+    /// Host and port; none if no address was given.
+    pub backend: Option<String>,
+    /// Where it goes.
+    pub url: Option<String>,
+    /// `none`, `due`, `delivered` or `dead`.
+    pub state: String,
     /// When it was written.
     pub created_at: Timestamp,
+    /// When its present schedule began.
+    pub since: Timestamp,
+    /// Tries made on that schedule.
+    pub tries: u32,
+    /// When the next one is due.
+    pub next_at: Option<Timestamp>,
+    /// The latest calls, of all schedules, oldest first.
+    pub calls: Vec<WebhookCall>,
+}
+
+/// One call of a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookCall {
+    /// When it began.
+    pub at: Timestamp,
+    /// What the backend answered.
+    pub status: Option<i32>,
+    /// Why it does not count.
+    pub error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub took_ms: i64,
 }
 
 /// One line of `/v1/events`.

@@ -41,11 +41,18 @@ diesel::table! {
     webhooks_out (seq) {
         seq -> BigInt, id -> Text, order_id -> Text, kind -> Text, payload -> Text, url -> Nullable<Text>,
         created_at -> BigInt, state -> Text, tries -> BigInt, next_at -> Nullable<BigInt>,
+        backend -> Nullable<Text>, since -> BigInt,
     }
 }
 diesel::table! {
     webhook_tries (webhook_id, at) {
         webhook_id -> Text, at -> BigInt, status -> Nullable<BigInt>, error -> Nullable<Text>, took_ms -> BigInt,
+    }
+}
+diesel::table! {
+    webhook_resends (id) {
+        id -> Text, at -> BigInt, by -> Text, webhook_id -> Nullable<Text>, backend -> Nullable<Text>,
+        resent -> BigInt,
     }
 }
 diesel::table! {

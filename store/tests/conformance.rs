@@ -2,6 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "conformance/webhooks.rs"]
+mod webhooks;
+
 use std::{path::Path, sync::Arc};
 
 use domain::{
@@ -11,7 +14,7 @@ use domain::{
 };
 use store::{
     AppendError, Cause, Entry, NotificationFilter, NotificationRow, OrderCommit, OrderFilter, OutboxNew,
-    PayerRow, SqliteOptions, SqliteStore, Store, SwitchRow, TuningChange, WebhookTry,
+    PayerRow, SqliteOptions, SqliteStore, Store, SwitchRow, TuningChange,
 };
 
 fn at(secs: i64) -> Timestamp {
@@ -202,49 +205,6 @@ async fn in_a_batch_a_conflict_and_a_poisoned_row_fail_alone() {
         let mut kept = store.orders_open(None, 10).await.unwrap();
         kept.sort();
         assert_eq!(kept, [id(1), id(3), id(5)]);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn webhooks_are_due_until_delivered_and_events_come_in_order() {
-    each_store(async |store, _| {
-        let outbox = |n: u32| OutboxNew {
-            id: format!("w{n}"),
-            kind: "order.succeeded".to_owned(),
-            payload: format!("{{\"n\":{n}}}"),
-            url: Some("http://127.0.0.1:1/paid".to_owned()),
-        };
-        for n in 1..=3_u32 {
-            let decision = accept(id(u128::from(n)), request(&format!("A{n}"), 1850), at(0));
-            let order = Arc::new(decision.next);
-            let entry = commit(&order, decision.facts, Some("hash"), vec![outbox(n)]);
-            assert!(store.append(vec![entry]).await.pop().unwrap().is_ok());
-        }
-        let due = store.webhooks_due(at(1), 10).await.unwrap();
-        assert_eq!(due.iter().map(|w| w.id.as_str()).collect::<Vec<_>>(), ["w1", "w2", "w3"]);
-        let tried = |id: &str, delivered: bool, next_at: Option<Timestamp>| {
-            Entry::WebhookTry(WebhookTry {
-                webhook_id: id.to_owned(),
-                at: at(1),
-                status: Some(if delivered { 200 } else { 500 }),
-                error: None,
-                took_ms: 3,
-                delivered,
-                next_at,
-            })
-        };
-        let tries = vec![tried("w1", true, None), tried("w2", false, Some(at(6)))];
-        assert!(store.append(tries).await.iter().all(Result::is_ok));
-        let due = store.webhooks_due(at(5), 10).await.unwrap();
-        assert_eq!(due.iter().map(|w| w.id.as_str()).collect::<Vec<_>>(), ["w3"]);
-        let due = store.webhooks_due(at(6), 10).await.unwrap();
-        let second = due.iter().find(|w| w.id == "w2").unwrap();
-        assert_eq!(second.tries, 1);
-        let events = store.events_after(0, 2).await.unwrap();
-        assert_eq!(events.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["w1", "w2"]);
-        let rest = store.events_after(events[1].cursor, 10).await.unwrap();
-        assert_eq!(rest.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["w3"]);
     })
     .await;
 }

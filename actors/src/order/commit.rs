@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, WrapFuture};
 use domain::{
-    Timestamp,
+    OrderId, Timestamp,
     order::{Announcement, AttemptCause, Decision, Fact, Order},
 };
 use store::{AppendError, Cause, Entry, OrderCommit, OutboxNew, PayerRow, WebhookDue};
@@ -34,7 +34,7 @@ impl OrderActor {
         let Decision { facts, next } = decision;
         let next = Arc::new(next);
         let outbox = outbox(&self.house, &next, now, &announcements);
-        let due = due(&outbox, now);
+        let due = due(&outbox, next.id, now);
         let entry = entry(&next, facts, cause, now, outbox, None);
         let states: Vec<&'static str> = announcements.iter().map(Announcement::kind).collect();
         let house = self.house.clone();
@@ -124,10 +124,11 @@ fn outbox(house: &House, next: &Order, at: Timestamp, announcements: &[Announcem
 }
 
 /// The rows of it that have somewhere to go, as the sender takes them.
-fn due(outbox: &[OutboxNew], at: Timestamp) -> Vec<WebhookDue> {
+fn due(outbox: &[OutboxNew], order: OrderId, at: Timestamp) -> Vec<WebhookDue> {
     let due = |row: &OutboxNew| {
-        let (id, payload) = (row.id.clone(), row.payload.clone());
-        Some(WebhookDue { id, url: row.url.clone()?, payload, tries: 0, created_at: at })
+        let (id, payload, url) = (row.id.clone(), row.payload.clone(), row.url.clone()?);
+        let backend = domain::webhook::backend(&url);
+        Some(WebhookDue { id, order: Some(order), backend, url, payload, tries: 0, since: at })
     };
     outbox.iter().filter_map(due).collect()
 }
@@ -164,6 +165,9 @@ pub(crate) fn publish(house: &Arc<House>, order: &Order, announced: &[&'static s
             }
         }
     });
+    if !announced.is_empty() {
+        house.told.send_modify(|times| *times = times.wrapping_add(1));
+    }
     for kind in announced {
         info!(order.id = %order.id, order.version, event = kind, "order announced");
         metrics::counter!(metric::ORDER_STATES, "event" => *kind).increment(1);

@@ -13,9 +13,10 @@ use domain::{
     order::{Attempt, Fact, Order},
 };
 
+use super::webhooks;
 use crate::{
     AppendError, Appended, Entry, NotificationRow, OrderCommit, PayerRow, SwitchRow, TuningChange,
-    WebhookTry, schema as s,
+    schema as s,
 };
 
 type Outcome = Result<Appended, AppendError>;
@@ -83,7 +84,9 @@ fn one(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
     match entry {
         Entry::Order(commit) => order(conn, commit),
         Entry::Notification(row) => notification(conn, row),
-        Entry::WebhookTry(tried) => webhook_try(conn, tried),
+        Entry::WebhookTry(tried) => webhooks::tried(conn, tried),
+        Entry::WebhookResend(resend) => webhooks::resend(conn, resend),
+        Entry::WebhooksOver(over) => webhooks::over(conn, over),
         Entry::Switch(row) => switch(conn, row),
         Entry::Tuning(change) => tuning(conn, change),
         Entry::Payer(row) => payer(conn, row),
@@ -135,7 +138,9 @@ fn order(conn: &mut SqliteConnection, commit: &OrderCommit) -> Result<Outcome, D
                 s::webhooks_out::kind.eq(&out.kind),
                 s::webhooks_out::payload.eq(&out.payload),
                 s::webhooks_out::url.eq(&out.url),
+                s::webhooks_out::backend.eq(out.url.as_deref().map(domain::webhook::backend)),
                 s::webhooks_out::created_at.eq(commit.at.micros()),
+                s::webhooks_out::since.eq(commit.at.micros()),
                 s::webhooks_out::state.eq(if due { "due" } else { "none" }),
                 s::webhooks_out::tries.eq(0),
                 s::webhooks_out::next_at.eq(due.then(|| commit.at.micros())),
@@ -302,33 +307,6 @@ fn notification(conn: &mut SqliteConnection, row: &NotificationRow) -> Result<Ou
             n::answer_status.eq(i64::from(row.answer_status)),
             n::answer_body.eq(&row.answer_body),
             n::took_us.eq(row.took_us),
-        ))
-        .execute(conn)?;
-    Ok(Ok(Appended))
-}
-
-fn webhook_try(conn: &mut SqliteConnection, tried: &WebhookTry) -> Result<Outcome, Db> {
-    use s::{webhook_tries::dsl as t, webhooks_out::dsl as w};
-    let state = match (tried.delivered, tried.next_at) {
-        (true, _) => "delivered",
-        (false, Some(_)) => "due",
-        (false, None) => "dead",
-    };
-    let next_at = tried.next_at.filter(|_| !tried.delivered).map(domain::Timestamp::micros);
-    let changed =
-        diesel::update(w::webhooks_out.filter(w::id.eq(&tried.webhook_id)).filter(w::state.eq("due")))
-            .set((w::state.eq(state), w::next_at.eq(next_at), w::tries.eq(w::tries + 1)))
-            .execute(conn)?;
-    if changed == 0 {
-        return Ok(Err(AppendError::Invalid { what: format!("webhook {} is not due", tried.webhook_id) }));
-    }
-    diesel::insert_or_ignore_into(t::webhook_tries)
-        .values((
-            t::webhook_id.eq(&tried.webhook_id),
-            t::at.eq(tried.at.micros()),
-            t::status.eq(tried.status.map(i64::from)),
-            t::error.eq(&tried.error),
-            t::took_ms.eq(tried.took_ms),
         ))
         .execute(conn)?;
     Ok(Ok(Appended))

@@ -9,6 +9,7 @@
 mod append;
 mod open;
 mod read;
+mod webhooks;
 
 use async_trait::async_trait;
 use diesel::SqliteConnection;
@@ -17,7 +18,8 @@ use domain::{OrderId, Timestamp, order::Order};
 
 use crate::{
     AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter,
-    OrderLine, PayerRow, Store, StoredEvent, SwitchRow, TuningRow, WebhookDue,
+    OrderLine, PayerRow, Store, StoredEvent, SwitchRow, TuningRow, WebhookBackend, WebhookDue, WebhookFilter,
+    WebhookLine, WebhookResend, WebhookTotals,
 };
 
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
@@ -120,12 +122,39 @@ impl Store for SqliteStore {
         rows.into_iter().map(read::stored_event).collect()
     }
 
-    async fn webhooks_due(&self, now: Timestamp, limit: usize) -> Result<Vec<WebhookDue>, Error> {
-        self.read("webhooks_due", move |c| read::webhooks_due(c, now, limit)).await
+    async fn webhook_backends(&self, after: &str, limit: usize) -> Result<Vec<WebhookBackend>, Error> {
+        let after = after.to_owned();
+        self.read("webhook_backends", move |c| webhooks::backends(c, &after, limit)).await
+    }
+
+    async fn webhooks_due(
+        &self,
+        now: Timestamp,
+        asks: Vec<(String, usize)>,
+    ) -> Result<Vec<WebhookDue>, Error> {
+        self.read("webhooks_due", move |c| webhooks::due(c, now, &asks)).await
+    }
+
+    async fn webhooks_list(&self, filter: &WebhookFilter) -> Result<Vec<WebhookLine>, Error> {
+        let filter = filter.clone();
+        self.read("webhooks_list", move |c| webhooks::list(c, &filter)).await
+    }
+
+    async fn webhook_totals(&self) -> Result<Vec<WebhookTotals>, Error> {
+        self.read("webhook_totals", webhooks::totals).await
+    }
+
+    async fn webhook_resends(
+        &self,
+        id: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(WebhookResend, u64)>, Error> {
+        let id = id.map(str::to_owned);
+        self.read("webhook_resends", move |c| webhooks::resends(c, id.as_deref(), limit)).await
     }
 
     async fn events_after(&self, cursor: i64, limit: usize) -> Result<Vec<EventLine>, Error> {
-        self.read("events_after", move |c| read::events_after(c, cursor, limit)).await
+        self.read("events_after", move |c| webhooks::events_after(c, cursor, limit)).await
     }
 
     async fn notifications_list(&self, filter: &NotificationFilter) -> Result<Vec<NotificationRow>, Error> {

@@ -9,8 +9,8 @@ use diesel::{
 use domain::{ChannelId, OrderId, Timestamp};
 
 use crate::{
-    Cause, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter, OrderLine, PayerRow,
-    StoredEvent, SwitchRow, TuningRow, WebhookDue, schema as s,
+    Cause, Error, NotificationFilter, NotificationRow, OrderFilter, OrderLine, PayerRow, StoredEvent,
+    SwitchRow, TuningRow, schema as s,
 };
 
 type EventRow = (i64, i64, String, String, String, String);
@@ -18,7 +18,7 @@ type LineRow = (String, String, String, String, i64, i64, Option<String>, i64);
 pub(super) type CallRow =
     (String, String, i64, String, String, String, Vec<u8>, String, String, Option<String>, i64, String, i64);
 
-fn limit(n: usize) -> i64 {
+pub(super) fn limit(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
@@ -123,48 +123,6 @@ pub(super) fn stored_event(row: EventRow) -> Result<StoredEvent, Error> {
         cause: Cause { event, source, reference },
         facts: serde_json::from_str(&facts).map_err(|e| Error::corrupt("order_events", e))?,
     })
-}
-
-pub(super) fn webhooks_due(
-    conn: &mut SqliteConnection,
-    now: Timestamp,
-    n: usize,
-) -> QueryResult<Vec<WebhookDue>> {
-    use s::webhooks_out::dsl as w;
-    let rows: Vec<(String, Option<String>, String, i64, i64)> = w::webhooks_out
-        .filter(w::state.eq("due"))
-        .filter(w::next_at.le(now.micros()))
-        .order(w::next_at)
-        .limit(limit(n))
-        .select((w::id, w::url, w::payload, w::tries, w::created_at))
-        .load(conn)?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(id, url, payload, tries, created_at)| {
-            Some(WebhookDue {
-                id,
-                url: url?,
-                payload,
-                tries: u32::try_from(tries).unwrap_or(u32::MAX),
-                created_at: Timestamp::from_micros(created_at),
-            })
-        })
-        .collect())
-}
-
-pub(super) fn events_after(
-    conn: &mut SqliteConnection,
-    cursor: i64,
-    n: usize,
-) -> QueryResult<Vec<EventLine>> {
-    use s::webhooks_out::dsl as w;
-    let rows: Vec<(i64, String, String)> = w::webhooks_out
-        .filter(w::seq.gt(cursor))
-        .order(w::seq)
-        .limit(limit(n))
-        .select((w::seq, w::id, w::payload))
-        .load(conn)?;
-    Ok(rows.into_iter().map(|(cursor, id, payload)| EventLine { cursor, id, payload }).collect())
 }
 
 pub(super) fn notifications_list(
