@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Migrate(Files),
     /// List the thresholds of a running service, or change one
     Tune(Tune),
+    /// List the webhooks of a running service with their tries, or send some again
+    Webhooks(Webhooks),
     /// Print the API's description (OpenAPI 3.1)
     Openapi,
 }
@@ -171,12 +173,44 @@ pub(crate) struct Tune {
     /// Its new value
     #[arg(requires = "key")]
     pub value: Option<String>,
+    #[command(flatten)]
+    pub service: Target,
+}
+
+/// A running service, spoken to as an operator.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
     /// Address of the service
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub target: String,
-    /// Token of an operator with the scope `tune`, if the service has operators
+    /// Token of an operator with the scope for the act, if the service has operators
     #[arg(long, env = "RUSHPAY__HTTP__ADMIN_TOKEN", hide_env_values = true, default_value = "")]
     pub token: String,
+}
+
+/// `webhooks`
+#[derive(Debug, Args)]
+pub(crate) struct Webhooks {
+    /// Only in this state; without any choice, how each backend does is shown, too
+    #[arg(long, value_parser = ["due", "dead", "delivered", "none"])]
+    pub state: Option<String>,
+    /// Only to this backend (host and port of its address)
+    #[arg(long, value_name = "HOST")]
+    pub backend: Option<String>,
+    /// Only of this order: its id, or one of its channel order numbers
+    #[arg(long, value_name = "ORDER")]
+    pub order: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Send this one again, under the same webhook-id and on a fresh schedule
+    #[arg(long, value_name = "ID", conflicts_with_all = ["state", "backend", "order", "resend_all"])]
+    pub resend: Option<String>,
+    /// Send every dead one of --backend again
+    #[arg(long, requires = "backend", conflicts_with_all = ["state", "order"])]
+    pub resend_all: bool,
+    #[command(flatten)]
+    pub service: Target,
 }
 
 /// `doctor`

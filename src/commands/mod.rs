@@ -6,12 +6,14 @@ mod doctor;
 mod explain;
 mod loadtest;
 mod migrate;
+mod operator;
 mod relay;
 mod rush;
 mod sandbox;
 mod serve;
 mod sign;
 mod tune;
+mod webhooks;
 
 use std::{io::Write as _, str::FromStr as _};
 
@@ -37,6 +39,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Relay(args) => relay::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Tune(args) => tune::run(args).await,
+        Command::Webhooks(args) => webhooks::run(args).await,
         Command::Openapi => say(&crate::http::openapi::text()).map(|()| true),
     }
 }

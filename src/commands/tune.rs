@@ -1,36 +1,22 @@
 //! `rushpay tune`: thresholds of a running service.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::say;
+use super::{
+    operator::{Operator, text},
+    say,
+};
 use crate::cli::Tune;
 
 pub(super) async fn run(args: Tune) -> anyhow::Result<bool> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10));
-    let plain = args.target.starts_with("http://");
-    let client = if plain { client.tls_certs_only([]) } else { client }.build()?;
-    let url = format!("{}/admin/v1/tuning", args.target.trim_end_matches('/'));
-    let request = match (&args.key, &args.value) {
-        (Some(key), Some(value)) => client.patch(&url).json(&json!({ key: value })),
-        _ => client.get(&url),
+    let service = Operator::new(&args.service)?;
+    let answer = match (&args.key, &args.value) {
+        (Some(key), Some(value)) => service.patch("/tuning", &json!({ key: value })).await?,
+        _ => service.get("/tuning").await?,
     };
-    let request = if args.token.is_empty() { request } else { request.bearer_auth(&args.token) };
-    let answer = request.send().await.with_context(|| format!("no service answers at {}", args.target))?;
-    let good = answer.status().is_success();
-    let body: Value = answer.json().await.context("the answer makes no sense")?;
-    if !good {
-        let faults = body.pointer("/errors").and_then(Value::as_array).cloned().unwrap_or_default();
-        for fault in &faults {
-            eprintln!("rushpay: {}", text(fault, "/problem"));
-        }
-        if faults.is_empty() {
-            eprintln!("rushpay: {}", text(&body, "/detail"));
-        }
-        return Ok(false);
-    }
+    let Some(body) = answer else { return Ok(false) };
     let mut out = String::new();
     if args.value.is_some() {
         let changed = body.pointer("/changed").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -67,12 +53,4 @@ pub(super) async fn run(args: Tune) -> anyhow::Result<bool> {
     }
     say(&out)?;
     Ok(true)
-}
-
-fn text(value: &Value, pointer: &str) -> String {
-    match value.pointer(pointer) {
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    }
 }

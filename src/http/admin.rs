@@ -106,10 +106,10 @@ pub(super) async fn tune(
 #[derive(Deserialize, IntoParams)]
 pub(super) struct Page {
     /// At most so many, up to 1000; 100 if not given.
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 }
 
-fn limit(limit: Option<usize>) -> usize {
+pub(super) fn limit(limit: Option<usize>) -> usize {
     limit.unwrap_or(100).clamp(1, 1000)
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod operators;
 mod orders;
 mod problem;
 mod stream;
+mod webhooks;
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -104,7 +105,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route("/orders/{id}/hint", web::post().to(orders::hint))
                 .route("/orders/{id}/refunds", web::post().to(orders::refund))
                 .route("/payers/{id}", web::get().to(orders::payer))
-                .route("/events", web::get().to(orders::events_after))
+                .route("/events", web::get().to(webhooks::events_after))
                 .default_service(web::to(nothing_here)),
         )
         .service(
@@ -123,6 +124,11 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route("/orders/{id}/callbacks", web::get().to(admin::callbacks))
                 .route("/orders/{id}/held", web::post().to(held::decide))
                 .route("/orders/{id}/story", web::get().to(admin::story))
+                .route("/webhooks", web::get().to(webhooks::list))
+                .route("/webhooks/backends", web::get().to(webhooks::backends))
+                .route("/webhooks/resend", web::post().to(webhooks::resend_dead))
+                .route("/webhooks/resends", web::get().to(webhooks::resends))
+                .route("/webhooks/{id}/resend", web::post().to(webhooks::resend_one))
                 .route("/stats", web::get().to(admin::stats))
                 .default_service(web::to(nothing_here)),
         )

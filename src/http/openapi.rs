@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{admin, held, notify, orders, stream};
+use super::{admin, held, notify, orders, stream, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +15,7 @@ use super::{admin, held, notify, orders, stream};
     ),
     paths(
         orders::create, orders::read_order, orders::keep, stream::events, orders::qr, orders::close, orders::switch,
-        orders::hint, orders::refund, orders::events_after, orders::payer, notify::notify, admin::channels,
+        orders::hint, orders::refund, webhooks::events_after, orders::payer, notify::notify, admin::channels,
         admin::channel_set, admin::tuning, admin::tune, admin::switches, admin::notifications, admin::orders,
         admin::callbacks, admin::story, admin::stats, held::decide,
     ),

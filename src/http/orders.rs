@@ -1,4 +1,4 @@
-//! Orders: create, read, wait, close, switch, hint, refund, and what webhooks would have said.
+//! Orders: create, read, wait, close, switch, hint, refund.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -8,7 +8,7 @@ use domain::{
     ChannelId, Money, OrderId,
     order::{Event, Rejected},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use store::Cause;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
@@ -20,8 +20,7 @@ use super::{
 };
 
 /// The longest wait of one request.
-const WAIT_MAX_S: u64 = 10;
-const EVENTS_MAX: usize = 1000;
+pub(super) const WAIT_MAX_S: u64 = 10;
 
 type Answer = Result<HttpResponse, Problem>;
 
@@ -347,52 +346,4 @@ pub(super) async fn payer(door: web::Data<Door>, id: web::Path<String>) -> Answe
         "id": known.payer_id, "account_type": known.account_type, "accounts": known.accounts,
         "last_channel": known.last_channel, "last_paid_at": known.last_paid_at.to_string(),
     })))
-}
-
-/// Where to go on.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct After {
-    /// The last cursor that was read; 0 or nothing starts at the beginning.
-    #[serde(default)]
-    after: i64,
-    /// How many, 1 to 1000; 100 if not given.
-    limit: Option<usize>,
-}
-
-/// What webhooks said or would have said.
-#[derive(Serialize, ToSchema)]
-pub(super) struct EventPage {
-    /// In the order they happened.
-    #[schema(value_type = Vec<Object>)]
-    events: Vec<EventItem>,
-    /// Ask again with `after` set to this.
-    next: i64,
-}
-
-#[derive(Serialize)]
-struct EventItem {
-    cursor: i64,
-    /// The `webhook-id`.
-    id: String,
-    event: Box<serde_json::value::RawValue>,
-}
-
-/// Everything that webhooks would have said, to catch up after an outage.
-#[utoipa::path(get, path = "/v1/events", tag = "events", params(After),
-    description = "Everything a webhook would have said, in order, to catch up after an outage.",
-    responses((status = 200, body = EventPage)))]
-pub(super) async fn events_after(door: web::Data<Door>, query: web::Query<After>) -> Answer {
-    let limit = query.limit.unwrap_or(100).clamp(1, EVENTS_MAX);
-    let lines =
-        door.service.store().events_after(query.after, limit).await.map_err(|e| Problem::store(&e))?;
-    let next = lines.last().map_or(query.after, |line| line.cursor);
-    let events = lines
-        .into_iter()
-        .filter_map(|line| {
-            let event = serde_json::value::RawValue::from_string(line.payload).ok()?;
-            Some(EventItem { cursor: line.cursor, id: line.id, event })
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(EventPage { events, next }))
 }

@@ -164,7 +164,8 @@ impl House {
         self.until_asked(wanted, || async { read(self.http.get(&address).send().await.unwrap()).await }).await
     }
 
-    async fn until_asked<F>(&self, wanted: impl Fn(&Value) -> bool, ask: impl Fn() -> F) -> Value
+    /// What is answered, once it is as wanted.
+    pub async fn until_asked<F>(&self, wanted: impl Fn(&Value) -> bool, ask: impl Fn() -> F) -> Value
     where
         F: Future<Output = (u16, Value)>,
     {
