@@ -53,6 +53,12 @@ pub fn postings(facts: &[Fact], next: &Order) -> Vec<Posting> {
             | Fact::Disputed { .. }
             | Fact::MadeToWait { .. }
             | Fact::LateWanted
+            | Fact::Split { .. }
+            | Fact::PartMoved { .. }
+            | Fact::Recalled { .. }
+            | Fact::SpreadBooked { .. }
+            | Fact::ShareEnded { .. }
+            | Fact::SpreadEnded { .. }
             | Fact::Wished { .. }
             | Fact::Consented { .. }
             | Fact::RefundBooked { .. }

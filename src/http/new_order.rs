@@ -198,6 +198,7 @@ impl NewOrder {
             consents,
             notify_url: self.notify_url,
             keep_late: self.keep_late,
+            part_of: None,
             expires_at: now.plus(Duration::from_secs(self.expires_in_s)),
         })
     }

@@ -43,6 +43,7 @@ fn request(order_no: &str, fen: i64) -> Arc<OrderRequest> {
         consents: Vec::new(),
         notify_url: Some("http://127.0.0.1:1/paid".to_owned()),
         keep_late: false,
+        part_of: None,
         expires_at: at(900),
     })
 }

@@ -219,6 +219,7 @@ pub fn request(order_no: &str, fen: i64, consents: &[&str]) -> OrderRequest {
         consents: consents.iter().map(|c| ChannelId::new(c).unwrap()).collect(),
         notify_url: None,
         keep_late: false,
+        part_of: None,
         expires_at: Timestamp::from_millis(
             i64::try_from(
                 std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fact, OrderState};
+use super::{Fact, OrderState, RefundState};
 use crate::RefundNo;
 
 /// An announcement: the kind of a webhook and of a line of `/v1/events`.
@@ -61,6 +61,12 @@ pub fn announcements(facts: &[Fact]) -> Vec<Announcement> {
             Fact::RefundFailed { refund_no, .. } => {
                 Some(Announcement::RefundFailed { refund_no: refund_no.clone() })
             }
+            Fact::SpreadEnded { refund_no, to: RefundState::Succeeded } => {
+                Some(Announcement::RefundSucceeded { refund_no: refund_no.clone() })
+            }
+            Fact::SpreadEnded { refund_no, .. } => {
+                Some(Announcement::RefundFailed { refund_no: refund_no.clone() })
+            }
             Fact::StateChanged { to: OrderState::Pending | OrderState::Processing, .. }
             | Fact::Accepted { .. }
             | Fact::AttemptPlanned { .. }
@@ -75,6 +81,11 @@ pub fn announcements(facts: &[Fact]) -> Vec<Announcement> {
             | Fact::Corrected { .. }
             | Fact::MadeToWait { .. }
             | Fact::LateWanted
+            | Fact::Split { .. }
+            | Fact::PartMoved { .. }
+            | Fact::Recalled { .. }
+            | Fact::SpreadBooked { .. }
+            | Fact::ShareEnded { .. }
             | Fact::Wished { .. }
             | Fact::Consented { .. }
             | Fact::RefundBooked { .. }

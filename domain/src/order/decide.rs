@@ -8,13 +8,14 @@
 mod capture;
 mod collect;
 mod end;
+mod parts;
 mod refunds;
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
     Announcement, Attempt, Certificate, Event, Fact, NeverExposed, Order, OrderRequest, OrderState, Owed,
-    Wish, announcements, resume,
+    PartPlan, Wish, announcements, resume,
 };
 use crate::{AttemptNo, ChannelKind, Money, OrderId, Timestamp};
 
@@ -103,6 +104,12 @@ pub enum Rejected {
         /// The amount of the first use.
         amount: Money,
     },
+    /// The order has no such part.
+    #[error("the order has no part {0}")]
+    UnknownPart(u8),
+    /// The order is paid in parts; this can only be asked of one of them.
+    #[error("the order is paid in parts; ask it of the part whose turn it is")]
+    IsSplit,
     /// The attempt holds nothing that could go back.
     #[error("attempt {0} holds no money that is not on its way already")]
     NothingHeld(AttemptNo),
@@ -122,6 +129,22 @@ pub fn accept(id: OrderId, request: Arc<OrderRequest>, now: Timestamp) -> Decisi
     Decision { facts: vec![Fact::Accepted { request, at: now }], next }
 }
 
+/// The facts that make an order which is paid in parts; the first transition of its history.
+#[must_use]
+pub fn accept_split(
+    id: OrderId,
+    request: Arc<OrderRequest>,
+    parts: Vec<PartPlan>,
+    now: Timestamp,
+) -> Decision {
+    let Decision { mut facts, mut next } = accept(id, request, now);
+    let split = Fact::Split { parts };
+    let applied = next.apply(&split);
+    debug_assert!(applied.is_ok(), "{applied:?}");
+    facts.push(split);
+    Decision { facts, next }
+}
+
 /// Judges one event. Repeating an event is safe: the second time leads to no facts or the same refusal.
 ///
 /// # Errors
@@ -131,6 +154,13 @@ pub fn decide(order: &Order, event: &Event, now: Timestamp, rules: &Rules) -> Re
     let mut draft = Draft { order: order.clone(), facts: Vec::new(), now, rules: *rules };
     let d = &mut draft;
     match (order.state, event) {
+        // An order in parts has rules of its own; its parts are ordinary orders.
+        (S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious, event) if order.is_split() => {
+            d.split(event)?;
+        }
+        (S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious, E::PartSeen { no, .. }) => {
+            return Err(Rejected::UnknownPart(*no));
+        }
         // Collecting: only an open order starts attempts; a choice that comes too late is dropped.
         (S::Pending | S::Processing, E::Routed(choice)) => d.routed(choice),
         (S::Success | S::Failed | S::Suspicious, E::Routed(_)) => {}

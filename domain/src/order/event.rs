@@ -1,5 +1,6 @@
 //! What can happen to an order from outside.
 
+use super::PartSeen;
 use crate::{
     AttemptNo, ChannelId, Evidence, Money, RefundNo,
     channel::{PrepayAnswer, RefundAnswer},
@@ -53,6 +54,13 @@ pub enum Event {
     },
     /// The backend or the payer calls the order off.
     CancelAsked,
+    /// A part of a split order was looked at.
+    PartSeen {
+        /// Which.
+        no: u8,
+        /// What was seen.
+        seen: PartSeen,
+    },
     /// The backend still wants the order if the money comes after it failed.
     LateWanted,
     /// An operator sends back what an attempt holds and what does not pay the order.
@@ -93,6 +101,7 @@ impl Event {
             Event::TidyDone { .. } => "tidy_done",
             Event::SwitchAsked { .. } => "switch_asked",
             Event::CancelAsked => "cancel_asked",
+            Event::PartSeen { .. } => "part_seen",
             Event::LateWanted => "late_wanted",
             Event::HeldReturned { .. } => "held_returned",
             Event::RefundAsked { .. } => "refund_asked",

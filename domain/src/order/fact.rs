@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attempt, AttemptCause, Certificate, Failure, Order, OrderRequest, OrderState, Refund, RefundCause,
-    RefundState, Wish,
+    Attempt, AttemptCause, Certificate, Failure, Order, OrderRequest, OrderState, Part, PartPlan, PartState,
+    Refund, RefundCause, RefundState, Share, Spread, Wish,
 };
 use crate::{
     AttemptNo, Capture, ChannelId, ChannelKind, Credential, EvidenceSource, Money, OrderId, RefundNo,
@@ -118,6 +118,56 @@ pub enum Fact {
     },
     /// The backend still wants the order if the money comes after it failed.
     LateWanted,
+    /// The order is above every channel's limit and is paid in parts.
+    Split {
+        /// Its parts, in the order in which they are paid.
+        parts: Vec<PartPlan>,
+    },
+    /// A part moved on.
+    PartMoved {
+        /// Which.
+        no: u8,
+        /// To where.
+        to: PartState,
+    },
+    /// All or nothing: no further part is begun, and what was paid goes back.
+    Recalled {
+        /// What the backend will be told.
+        failure: Failure,
+        /// When.
+        at: Timestamp,
+    },
+    /// A refund of a split order was spread over its parts.
+    SpreadBooked {
+        /// Our number for it.
+        refund_no: RefundNo,
+        /// The backend's own number.
+        backend_no: String,
+        /// How much in all.
+        amount: Money,
+        /// Text for the payer.
+        reason: String,
+        /// How much of which part.
+        shares: Vec<(u8, Money)>,
+        /// When.
+        at: Timestamp,
+    },
+    /// One part's share of a spread refund ended.
+    ShareEnded {
+        /// Of which spread.
+        refund_no: RefundNo,
+        /// Of which part.
+        part: u8,
+        /// How.
+        to: RefundState,
+    },
+    /// A spread refund ended with its last share.
+    SpreadEnded {
+        /// Which.
+        refund_no: RefundNo,
+        /// How.
+        to: RefundState,
+    },
     /// The payer or the backend asked for something.
     Wished {
         /// What.
@@ -207,6 +257,9 @@ impl Order {
             kept: None,
             failure: None,
             keep_late: false,
+            parts: Vec::new(),
+            recalled: None,
+            spreads: Vec::new(),
             waiting_since: None,
         }
     }
@@ -288,6 +341,44 @@ impl Order {
             }
             Fact::MadeToWait { at, .. } => self.waiting_since = Some(*at),
             Fact::LateWanted => self.keep_late = true,
+            Fact::Split { parts } => {
+                self.parts = (1u8..)
+                    .zip(parts)
+                    .map(|(no, plan)| Part {
+                        no,
+                        id: plan.id,
+                        amount: plan.amount,
+                        state: PartState::Waiting,
+                    })
+                    .collect();
+            }
+            Fact::PartMoved { no, to } => {
+                let part = self.parts.iter_mut().find(|p| p.no == *no);
+                part.ok_or("a fact names an unknown part")?.state = *to;
+            }
+            Fact::Recalled { failure, at } => self.recalled = Some((*failure, *at)),
+            Fact::SpreadBooked { refund_no, backend_no, amount, reason, shares, at } => {
+                let share = |(part, amount): &(u8, Money)| Share {
+                    part: *part,
+                    amount: *amount,
+                    state: RefundState::Booked,
+                };
+                self.spreads.push(Spread {
+                    no: refund_no.clone(),
+                    backend_no: backend_no.clone(),
+                    amount: *amount,
+                    reason: reason.clone(),
+                    shares: shares.iter().map(share).collect(),
+                    state: RefundState::Booked,
+                    booked_at: *at,
+                });
+            }
+            Fact::ShareEnded { refund_no, part, to } => {
+                let spread = self.spread_mut(refund_no)?;
+                let share = spread.shares.iter_mut().find(|s| s.part == *part);
+                share.ok_or("a fact names an unknown share")?.state = *to;
+            }
+            Fact::SpreadEnded { refund_no, to } => self.spread_mut(refund_no)?.state = *to,
             Fact::Wished { wish } => self.wish = wish.clone(),
             Fact::Consented { channel } => self.consents.push(channel.clone()),
             Fact::RefundBooked { refund_no, no, amount, cause, backend_no, reason, at } => {
@@ -327,6 +418,10 @@ impl Order {
 
     fn attempt_mut(&mut self, no: AttemptNo) -> Result<&mut Attempt, &'static str> {
         self.attempts.iter_mut().find(|a| a.no == no).ok_or("a fact names an unknown attempt")
+    }
+
+    fn spread_mut(&mut self, no: &RefundNo) -> Result<&mut Spread, &'static str> {
+        self.spreads.iter_mut().find(|s| s.no == *no).ok_or("a fact names an unknown spread refund")
     }
 
     fn refund_mut(&mut self, no: &RefundNo) -> Result<&mut Refund, &'static str> {

@@ -11,6 +11,7 @@ pub mod decide;
 pub mod event;
 pub mod fact;
 mod gone;
+pub mod part;
 #[cfg(test)]
 mod proofs;
 pub mod refund;
@@ -23,9 +24,10 @@ use serde::{Deserialize, Serialize};
 
 pub use announce::{Announcement, announcements};
 pub use attempt::{Attempt, AttemptCause, Certificate, NeverExposed};
-pub use decide::{Decision, Rejected, Rules, accept, decide};
+pub use decide::{Decision, Rejected, Rules, accept, accept_split, decide};
 pub use event::Event;
 pub use fact::Fact;
+pub use part::{Part, PartOf, PartPlan, PartSeen, PartState, Share, Spread};
 pub use refund::{Refund, RefundCause, RefundState};
 pub use resume::{Owed, resume};
 pub use truth::{Truth, TruthCode, truth};
@@ -130,6 +132,9 @@ pub struct OrderRequest {
     /// The backend still wants the order if the money comes after it failed; without it such money goes back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_late: bool,
+    /// Set if this order is a part of a larger one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
     /// The last moment at which the payer may pay.
     pub expires_at: Timestamp,
 }
@@ -207,6 +212,12 @@ pub struct Order {
     pub failure: Option<Failure>,
     /// Said after acceptance: the order is still wanted if the money comes late.
     pub keep_late: bool,
+    /// The orders that pay it, one after another, if it is above every channel's limit; else none.
+    pub parts: Vec<Part>,
+    /// A part failed or the order was called off: since when, and why, what was paid goes back.
+    pub recalled: Option<(Failure, Timestamp)>,
+    /// Refunds of an order that was paid in parts.
+    pub spreads: Vec<Spread>,
     /// Since when no channel that the order could use can be used; none once an attempt was planned.
     pub waiting_since: Option<Timestamp>,
 }
@@ -310,5 +321,6 @@ impl Order {
             && self.attempts.iter().all(Attempt::is_tidy)
             && self.refunds.iter().all(|r| r.state.is_final())
             && !self.surplus_outstanding()
+            && self.spreads.iter().all(|s| s.state.is_final())
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "tests")]
 
+mod parts;
 mod stories;
 mod table;
 mod world;
@@ -54,6 +55,7 @@ fn request() -> Arc<OrderRequest> {
         consents: vec![channel("card")],
         notify_url: None,
         keep_late: false,
+        part_of: None,
         expires_at: at(900),
     })
 }
@@ -119,7 +121,7 @@ impl Desk {
             self.history.push(decision.facts);
         }
         self.order = decision.next;
-        let folded = Order::fold(id(), self.history.iter().map(Vec::as_slice)).unwrap().unwrap();
+        let folded = Order::fold(self.order.id, self.history.iter().map(Vec::as_slice)).unwrap().unwrap();
         assert_eq!(folded, self.order, "an order is the fold of its facts after {event:?}");
         let now = at(self.secs);
         assert_eq!(super::resume(&folded, now), super::resume(&self.order, now));

@@ -25,6 +25,8 @@ pub enum Owed {
     Tidy(AttemptNo),
     /// Carry the refund to its final word: send it, then query it.
     Refund(RefundNo),
+    /// Carry a part of a split order forward: begin it, tell it what it is to be told, look at it.
+    Part(u8),
     /// Look at the deadlines at this moment.
     Wake(Timestamp),
 }
@@ -32,6 +34,9 @@ pub enum Owed {
 /// Everything owed at `now`. Empty for a settled order.
 #[must_use]
 pub fn resume(order: &Order, now: Timestamp) -> Vec<Owed> {
+    if order.is_split() {
+        return order.parts_owed().into_iter().map(Owed::Part).collect();
+    }
     let mut owed = Vec::new();
     let open = matches!(order.state, OrderState::Pending | OrderState::Processing);
     if wants_attempt(order, now) {

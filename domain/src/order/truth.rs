@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, OrderState};
+use super::{Order, OrderState, PartState, RefundState};
 use crate::Timestamp;
 
 /// Which of the four sentences.
@@ -41,6 +41,9 @@ const BACK_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The sentence for an order as it stands.
 #[must_use]
 pub fn truth(order: &Order) -> Truth {
+    if order.is_split() {
+        return in_parts(order);
+    }
     let going: Vec<_> = order.refunds.iter().filter(|r| !r.state.is_final()).collect();
     let held = order.attempts.iter().any(|a| order.is_held(a));
     let kept = order.kept.and_then(|no| order.attempt(no)).and_then(|a| a.capture.as_ref());
@@ -101,6 +104,62 @@ pub fn truth(order: &Order) -> Truth {
             "Nothing was charged yet.",
             "Wait a moment; the way to pay appears here as soon as a channel answers.",
         ),
+    }
+}
+
+/// The sentence for an order that is paid in parts.
+fn in_parts(order: &Order) -> Truth {
+    let (of, (paid, paid_amount)) = (order.parts.len(), order.paid_parts());
+    let back = |state: RefundState| -> i64 {
+        let shares = order.spreads.iter().flat_map(|s| &s.shares);
+        shares.filter(|s| s.state == state).map(|s| s.amount.fen()).sum()
+    };
+    let (gone, going) = (back(RefundState::Succeeded), back(RefundState::Booked));
+    match (order.state, order.recalled) {
+        (OrderState::Success, _) if gone == order.request.amount.fen() => {
+            say(TruthCode::NotCharged, "The money is back where it came from.", "Nothing to do.")
+        }
+        (OrderState::Success, _) if gone + going == order.request.amount.fen() => {
+            coming_back(order.spreads.iter().map(|s| s.booked_at).max().unwrap_or_default())
+        }
+        (OrderState::Success, _) => {
+            say(TruthCode::Charged, "The payment arrived.", "Nothing to do: the meal is being made.")
+        }
+        (OrderState::Failed, _) if order.parts.iter().any(|p| p.state == PartState::Returned) => say(
+            TruthCode::NotCharged,
+            "One part of the payment failed; what was paid is back where it came from.",
+            "Order again if you still want it.",
+        ),
+        (OrderState::Failed, _) => {
+            say(TruthCode::NotCharged, "Nothing was charged.", "Order again if you still want it.")
+        }
+        (_, Some((_, since))) if paid > 0 => coming_back(since),
+        (OrderState::Suspicious, _) => say(
+            TruthCode::BeingConfirmed,
+            &format!("{paid} of {of} parts are paid; a channel has not confirmed one of them yet."),
+            "Don't pay it again; we keep asking and will tell you.",
+        ),
+        (OrderState::Pending | OrderState::Processing, _) => {
+            let code = if paid == 0 && order.state == OrderState::Pending {
+                TruthCode::NotCharged
+            } else {
+                TruthCode::BeingConfirmed
+            };
+            let total = order.request.amount;
+            let sentence = if paid == 0 {
+                format!("The payment of {total} yuan is made in {of} parts; none is paid yet.")
+            } else {
+                format!("{paid} of {of} parts are paid: {paid_amount} of {total} yuan.")
+            };
+            let next = match order.current_part() {
+                Some(part) => format!(
+                    "Pay part {} of {of} ({} yuan); if one part fails, all that was paid comes back.",
+                    part.no, part.amount
+                ),
+                None => "Wait a moment.".to_owned(),
+            };
+            say(code, &sentence, &next)
+        }
     }
 }
 

@@ -275,6 +275,12 @@ fn touched_attempts(facts: &[Fact]) -> Vec<AttemptNo> {
             | Fact::Disputed { .. }
             | Fact::MadeToWait { .. }
             | Fact::LateWanted
+            | Fact::Split { .. }
+            | Fact::PartMoved { .. }
+            | Fact::Recalled { .. }
+            | Fact::SpreadBooked { .. }
+            | Fact::ShareEnded { .. }
+            | Fact::SpreadEnded { .. }
             | Fact::Wished { .. }
             | Fact::Consented { .. }
             | Fact::RefundBooked { .. }

@@ -33,6 +33,7 @@ fn events() -> Vec<Event> {
         Event::SwitchAsked { to: None, consent: false },
         Event::CancelAsked,
         Event::LateWanted,
+        Event::PartSeen { no: 1, seen: crate::order::PartSeen::of(&Desk::new().order) },
         Event::HeldReturned { no: no(1) },
         Event::RefundAsked { backend_no: "R1".to_owned(), amount: fen(850), reason: String::new() },
         Event::RefundAnswered { refund_no, answer: RefundAnswer::Accepted(RefundProgress::Processing) },
@@ -49,6 +50,7 @@ fn events() -> Vec<Event> {
             | Event::SwitchAsked { .. }
             | Event::CancelAsked
             | Event::LateWanted
+            | Event::PartSeen { .. }
             | Event::HeldReturned { .. }
             | Event::RefundAsked { .. }
             | Event::RefundAnswered { .. }
@@ -72,6 +74,8 @@ fn outcome(state: OrderState, event: &Event) -> String {
             Rejected::RefundExceeds { .. } => "refund exceeds".to_owned(),
             Rejected::RefundOfNothing => "refund of nothing".to_owned(),
             Rejected::RefundNoReused { .. } => "refund number used".to_owned(),
+            Rejected::UnknownPart(_) => "no such part".to_owned(),
+            Rejected::IsSplit => "is split".to_owned(),
             Rejected::NothingHeld(_) => "nothing held".to_owned(),
             Rejected::GoingBack => "going back".to_owned(),
             Rejected::TooManyRefunds => "too many refunds".to_owned(),
@@ -88,7 +92,7 @@ fn outcome(state: OrderState, event: &Event) -> String {
 #[test]
 fn every_pair_of_state_and_event_leads_where_the_table_says() {
     use OrderState as S;
-    let expected: &[(OrderState, [&str; 13])] = &[
+    let expected: &[(OrderState, [&str; 14])] = &[
         (
             S::Pending,
             [
@@ -101,6 +105,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "wished certified",
                 "wished certified state_changed",
                 "late_wanted",
+                "no such part",
                 "nothing held",
                 "not paid",
                 "no such refund",
@@ -119,6 +124,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "wished close_asked",
                 "wished close_asked",
                 "late_wanted",
+                "no such part",
                 "nothing held",
                 "not paid",
                 "no such refund",
@@ -137,6 +143,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "order final",
                 "already paid",
                 "",
+                "no such part",
                 "nothing held",
                 "refund_booked",
                 "no such refund",
@@ -155,6 +162,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "order final",
                 "",
                 "late_wanted",
+                "no such part",
                 "nothing held",
                 "not paid",
                 "no such refund",
@@ -173,6 +181,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "order final",
                 "order final",
                 "late_wanted",
+                "no such part",
                 "refund_booked",
                 "not paid",
                 "no such refund",

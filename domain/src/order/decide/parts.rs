@@ -1,0 +1,164 @@
+//! Orders that are paid in parts: what was seen of a part moves the whole, and all or nothing is kept.
+
+use super::{Draft, Rejected, refunds::REFUNDS_MAX};
+use crate::{
+    Money,
+    order::{Event, Fact, Failure, OrderState, PartSeen, PartState, RefundState, Wish, part::RECALL},
+};
+
+impl Draft {
+    /// Events of a split order. Attempts, credentials and deadlines are its parts' business.
+    pub(super) fn split(&mut self, event: &Event) -> Result<(), Rejected> {
+        match event {
+            Event::PartSeen { no, seen } => self.part_seen(*no, seen),
+            Event::CancelAsked => self.cancel_parts(),
+            Event::RefundAsked { backend_no, amount, reason } => {
+                self.spread_asked(backend_no, *amount, reason)
+            }
+            Event::SwitchAsked { .. } | Event::LateWanted | Event::HeldReturned { .. } => {
+                Err(Rejected::IsSplit)
+            }
+            Event::Routed(_)
+            | Event::HedgeDue { .. }
+            | Event::Prepaid { .. }
+            | Event::Found { .. }
+            | Event::CloseUnanswered { .. }
+            | Event::TidyDone { .. }
+            | Event::RefundAnswered { .. }
+            | Event::Tick => Ok(()),
+        }
+    }
+
+    fn part_seen(&mut self, no: u8, seen: &PartSeen) -> Result<(), Rejected> {
+        let part = self.order.part(no).ok_or(Rejected::UnknownPart(no))?;
+        let recalled = self.order.recalled.is_some();
+        let to = match (part.state, seen.state) {
+            // Ended is ended; a late capture of a failed part is sent back by the part itself.
+            (PartState::Failed | PartState::Returned, _) => part.state,
+            (_, OrderState::Pending) => part.state,
+            (_, OrderState::Processing) => PartState::Payable,
+            (_, OrderState::Suspicious) => PartState::Suspicious,
+            (_, OrderState::Success) if recalled && seen.settled && seen.net.is_zero() => PartState::Returned,
+            (_, OrderState::Success) => PartState::Paid,
+            (_, OrderState::Failed) => PartState::Failed,
+        };
+        if to != part.state {
+            self.push(Fact::PartMoved { no, to });
+        }
+        self.spreads_seen(no, seen);
+        if self.order.state.is_terminal() {
+            return Ok(());
+        }
+        let gave_up = seen.refunds.iter().any(|(no, state)| no == RECALL && *state == RefundState::Failed);
+        if self.order.recalled.is_none() {
+            let all_paid = self.order.parts.iter().all(|p| p.state == PartState::Paid);
+            let failure = match to {
+                PartState::Failed => Some(seen.failure.unwrap_or(Failure::Declined)),
+                // Called off: the next part was never begun, since its turn begins with this very fact.
+                PartState::Paid if self.order.wish == Wish::Cancel && !all_paid => Some(Failure::Cancelled),
+                _ => None,
+            };
+            if let Some(failure) = failure {
+                self.push(Fact::Recalled { failure, at: self.now });
+            }
+        }
+        self.whole(gave_up);
+        Ok(())
+    }
+
+    /// What the parts together mean for the whole. `gave_up`: a channel will not give back what must go back.
+    fn whole(&mut self, gave_up: bool) {
+        let any = |state: PartState| self.order.parts.iter().any(|p| p.state == state);
+        let held = any(PartState::Paid) || any(PartState::Payable) || any(PartState::Suspicious);
+        match self.order.recalled {
+            None if self.order.parts.iter().all(|p| p.state == PartState::Paid) => {
+                self.enter(OrderState::Success);
+            }
+            Some((failure, _)) if !held => self.fail(failure),
+            _ if gave_up || any(PartState::Suspicious) => self.enter(OrderState::Suspicious),
+            _ if held => self.enter(OrderState::Processing),
+            _ => {}
+        }
+    }
+
+    /// Called off. The part whose turn it is may be paid at this very moment, or exist without our having seen it:
+    /// it is called off first, and what it says decides.
+    fn cancel_parts(&mut self) -> Result<(), Rejected> {
+        match self.order.state {
+            OrderState::Success => Err(Rejected::AlreadyPaid),
+            OrderState::Failed => Ok(()),
+            OrderState::Pending | OrderState::Processing | OrderState::Suspicious => {
+                self.wish(Wish::Cancel);
+                Ok(())
+            }
+        }
+    }
+
+    /// Spreads a refund over the parts, the first part first.
+    fn spread_asked(&mut self, backend_no: &str, amount: Money, reason: &str) -> Result<(), Rejected> {
+        if self.order.state != OrderState::Success {
+            return Err(Rejected::NotPaid(self.order.state));
+        }
+        if let Some(known) = self.order.spreads.iter().find(|s| s.backend_no == backend_no) {
+            let same = known.amount == amount;
+            return if same { Ok(()) } else { Err(Rejected::RefundNoReused { amount: known.amount }) };
+        }
+        if amount.is_zero() {
+            return Err(Rejected::RefundOfNothing);
+        }
+        let (mut missing, mut shares) = (amount.fen(), Vec::new());
+        let mut left_in_all = 0;
+        for part in &self.order.parts {
+            let going: i64 = (self.order.spreads.iter())
+                .flat_map(|s| &s.shares)
+                .filter(|s| s.part == part.no && s.state != RefundState::Failed)
+                .map(|s| s.amount.fen())
+                .sum();
+            let left = part.amount.fen() - going;
+            left_in_all += left;
+            let share = left.min(missing);
+            if let Some(share) = Money::from_fen(share).ok().filter(|m| !m.is_zero()) {
+                shares.push((part.no, share));
+            }
+            missing -= share;
+        }
+        if missing > 0 {
+            return Err(Rejected::RefundExceeds {
+                left: Money::from_fen(left_in_all).unwrap_or(Money::ZERO),
+            });
+        }
+        let n = u8::try_from(self.order.spreads.len()).unwrap_or(u8::MAX).saturating_add(1);
+        if n > REFUNDS_MAX {
+            return Err(Rejected::TooManyRefunds);
+        }
+        self.push(Fact::SpreadBooked {
+            refund_no: self.order.id.refund_no(n),
+            backend_no: backend_no.to_owned(),
+            amount,
+            reason: reason.to_owned(),
+            shares,
+            at: self.now,
+        });
+        Ok(())
+    }
+
+    /// A share ends with its part's refund; a spread ends with its last share: back if all are back.
+    fn spreads_seen(&mut self, part: u8, seen: &PartSeen) {
+        let numbers: Vec<_> = self.order.spreads.iter().map(|s| s.no.clone()).collect();
+        for refund_no in numbers {
+            let Some(spread) = self.order.spread(&refund_no).filter(|s| !s.state.is_final()) else {
+                continue;
+            };
+            let word = seen.refunds.iter().find(|(backend_no, _)| *backend_no == spread.backend_no);
+            let open = spread.shares.iter().any(|s| s.part == part && !s.state.is_final());
+            let Some((_, to)) = word.filter(|(_, state)| open && state.is_final()) else { continue };
+            self.push(Fact::ShareEnded { refund_no: refund_no.clone(), part, to: *to });
+            let shares = self.order.spread(&refund_no).map(|s| s.shares.clone()).unwrap_or_default();
+            if shares.iter().all(|s| s.state.is_final()) {
+                let back = shares.iter().all(|s| s.state == RefundState::Succeeded);
+                let to = if back { RefundState::Succeeded } else { RefundState::Failed };
+                self.push(Fact::SpreadEnded { refund_no, to });
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Orders that are paid in parts: told once each, then lived through at random.
+
+use proptest::{prelude::*, test_runner::Config};
+
+use super::*;
+use crate::order::{Failure, PartPlan, PartSeen, PartState, Rejected, accept_split};
+
+const PARTS: [i64; 3] = [700, 600, 550];
+
+/// The whole, and what became of the parts' own orders, which obey the rules of ordinary ones.
+struct Whole {
+    order: Order,
+    history: Vec<Vec<crate::order::Fact>>,
+    parts: Vec<Option<Desk>>,
+}
+
+fn part_id(no: u8) -> OrderId {
+    OrderId::from_u128(id().as_u128() + u128::from(no))
+}
+
+impl Whole {
+    fn new() -> Whole {
+        let plan = |no: u8| PartPlan { id: part_id(no), amount: fen(PARTS[usize::from(no) - 1]) };
+        let decision = accept_split(id(), request(), (1..=3).map(plan).collect(), at(0));
+        Whole { order: decision.next, history: vec![decision.facts], parts: vec![None, None, None] }
+    }
+
+    fn hear(&mut self, event: &Event) -> Result<(), Rejected> {
+        let decision = decide(&self.order, event, at(1), &Rules::default())?;
+        if !decision.facts.is_empty() {
+            assert!(crate::books::postings(&decision.facts, &decision.next).is_empty(), "it moves no money");
+            self.history.push(decision.facts);
+        }
+        self.order = decision.next;
+        let folded = Order::fold(id(), self.history.iter().map(Vec::as_slice)).unwrap().unwrap();
+        assert_eq!(folded, self.order, "a split order is the fold of its facts after {event:?}");
+        Ok(())
+    }
+
+    fn part(&mut self, no: u8) -> &mut Desk {
+        let request = self.order.part_request(no).unwrap();
+        self.parts[usize::from(no) - 1].get_or_insert_with(|| {
+            let decision = accept(part_id(no), request, at(0));
+            Desk { order: decision.next, history: vec![decision.facts], secs: 0 }
+        })
+    }
+
+    /// What the actor does for `Owed::Part`: begin, tell, look.
+    fn carry(&mut self, no: u8) {
+        for event in self.order.part_duty(no) {
+            let _declined = self.part(no).hear(&event);
+        }
+        let seen = PartSeen::of(&self.part(no).order);
+        self.hear(&Event::PartSeen { no, seen }).unwrap();
+    }
+
+    fn owed(&self) -> Vec<u8> {
+        let no = |owed: Owed| if let Owed::Part(no) = owed { Some(no) } else { None };
+        crate::order::resume(&self.order, at(1)).into_iter().filter_map(no).collect()
+    }
+
+    /// The payer meets a part: 0 pays it, 1 lets it be refused, anything else only opens it.
+    fn payer(&mut self, no: u8, how: u8) {
+        let amount = PARTS[usize::from(no) - 1];
+        let part = self.part(no);
+        if part.order.attempts.is_empty() {
+            let _late = part.hear(&wechat());
+            let _late = part.hear(&shown(1));
+        }
+        if part.order.attempts.is_empty() {
+            return;
+        }
+        let _declined = match how {
+            0 => part.hear(&captured(1, amount)),
+            1 => part.hear(&found(1, Found::Closed)),
+            _ => Ok(()),
+        };
+    }
+
+    fn refunds_come_back(&mut self) {
+        for part in self.parts.iter_mut().flatten() {
+            while let Some(refund_no) = part.refund_no() {
+                let amount = part.order.refund(&refund_no).unwrap().amount;
+                let done = crate::channel::RefundFound::Succeeded {
+                    channel_refund_id: "X".to_owned(),
+                    amount,
+                    at: at(9),
+                };
+                let answer = Answer::Settled(done);
+                part.hear(&Event::RefundAnswered { refund_no, answer }).unwrap();
+            }
+        }
+    }
+
+    fn held(&self) -> i64 {
+        self.parts.iter().flatten().map(|p| p.order.net_captured().fen()).sum()
+    }
+
+    fn clear_up(&mut self) {
+        for _ in 0..30 {
+            self.refunds_come_back();
+            let owed = self.owed();
+            if owed.is_empty() {
+                return;
+            }
+            for no in owed {
+                // Who still owes nothing but a payment has the payer walk away.
+                if self
+                    .order
+                    .part(no)
+                    .is_some_and(|p| matches!(p.state, PartState::Payable | PartState::Waiting))
+                {
+                    self.payer(no, 1);
+                }
+                self.carry(no);
+            }
+        }
+        panic!("still owed: {:#?}", self.order);
+    }
+}
+
+#[test]
+fn parts_are_opened_one_after_another_and_the_last_payment_makes_the_success() {
+    let mut whole = Whole::new();
+    for no in 1..=3 {
+        assert_eq!(whole.owed(), [no], "one part at a time");
+        whole.payer(no, 2);
+        whole.carry(no);
+        assert_eq!(whole.order.state, OrderState::Processing);
+        whole.payer(no, 0);
+        whole.carry(no);
+    }
+    assert!(whole.order.state == OrderState::Success && whole.order.is_settled());
+    assert!(crate::order::truth(&whole.order).sentence.contains("arrived"));
+}
+
+#[test]
+fn if_one_part_fails_the_paid_ones_come_back_before_the_whole_says_failed() {
+    let mut whole = Whole::new();
+    whole.payer(1, 0);
+    whole.carry(1);
+    assert!(crate::order::truth(&whole.order).sentence.contains("1 of 3 parts are paid: 7.00 of 18.50 yuan"));
+    whole.payer(2, 1);
+    whole.carry(2);
+    assert_eq!((whole.order.state, whole.owed()), (OrderState::Processing, vec![1]));
+    assert!(crate::order::truth(&whole.order).sentence.contains("coming back"));
+    whole.carry(1);
+    assert_eq!(whole.held(), 700, "told, not yet back");
+    whole.refunds_come_back();
+    whole.carry(1);
+    assert_eq!((whole.order.state, whole.held()), (OrderState::Failed, 0));
+    assert!(whole.order.is_settled() && whole.parts[2].is_none(), "the third part was never begun");
+    assert!(crate::order::truth(&whole.order).sentence.contains("is back"));
+}
+
+#[test]
+fn a_cancel_waits_for_the_word_of_the_open_part() {
+    let mut whole = Whole::new();
+    whole.payer(1, 0);
+    whole.carry(1);
+    whole.payer(2, 2);
+    whole.hear(&Event::CancelAsked).unwrap();
+    // The payer was faster than the cancel: the part is paid, and goes back with the first.
+    whole.payer(2, 0);
+    whole.carry(2);
+    assert_eq!(whole.order.recalled.map(|(failure, _)| failure), Some(Failure::Cancelled));
+    whole.clear_up();
+    assert_eq!((whole.order.state, whole.held()), (OrderState::Failed, 0));
+}
+
+#[test]
+fn a_refund_is_spread_over_the_parts_and_ends_with_its_last_share() {
+    let mut whole = Whole::new();
+    (1..=3).for_each(|no| {
+        whole.payer(no, 0);
+        whole.carry(no);
+    });
+    let ask = |no: &str, amount| Event::RefundAsked {
+        backend_no: no.to_owned(),
+        amount: fen(amount),
+        reason: String::new(),
+    };
+    whole.hear(&ask("R1", 1000)).unwrap();
+    whole.hear(&ask("R1", 1000)).unwrap();
+    assert_eq!(whole.order.spreads.len(), 1);
+    assert_eq!(whole.hear(&ask("R1", 1001)), Err(Rejected::RefundNoReused { amount: fen(1000) }));
+    assert_eq!(whole.hear(&ask("R2", 851)), Err(Rejected::RefundExceeds { left: fen(850) }));
+    assert_eq!(whole.owed(), [1, 2]);
+    whole.clear_up();
+    assert!(whole.order.is_settled() && whole.order.state == OrderState::Success);
+    assert_eq!(whole.held(), 850);
+    let told = whole.history.iter().flat_map(|facts| crate::order::announcements(facts));
+    assert_eq!(told.filter(|a| a.kind() == "refund.succeeded").count(), 1);
+}
+
+#[test]
+fn what_belongs_to_a_part_is_not_asked_of_the_whole() {
+    let mut whole = Whole::new();
+    let switch = Event::SwitchAsked { to: None, consent: false };
+    assert_eq!(whole.hear(&switch), Err(Rejected::IsSplit));
+    assert_eq!(whole.hear(&Event::HeldReturned { no: no(1) }), Err(Rejected::IsSplit));
+    let seen = PartSeen::of(&Desk::new().order);
+    assert_eq!(whole.hear(&Event::PartSeen { no: 4, seen }), Err(Rejected::UnknownPart(4)));
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 500, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn all_parts_are_kept_or_none(dice in prop::collection::vec(any::<(u8, u8)>(), 0..40)) {
+        let mut whole = Whole::new();
+        for (what, how) in dice {
+            match what % 8 {
+                0..=3 => {
+                    if let Some(no) = whole.order.current_part().map(|p| p.no) {
+                        whole.payer(no, how % 5);
+                    }
+                }
+                4..=5 => {
+                    let owed = whole.owed();
+                    if !owed.is_empty() {
+                        whole.carry(owed[usize::from(how) % owed.len()]);
+                    }
+                }
+                6 if how.is_multiple_of(4) => {
+                    let _declined = whole.hear(&Event::CancelAsked);
+                }
+                _ => whole.refunds_come_back(),
+            }
+        }
+        whole.clear_up();
+        let expected = match whole.order.state {
+            OrderState::Success => 1850,
+            OrderState::Failed => 0,
+            other => panic!("{}", other.as_str()),
+        };
+        prop_assert_eq!(whole.held(), expected);
+        prop_assert!(whole.order.is_settled());
+    }
+}
