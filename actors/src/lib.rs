@@ -5,6 +5,7 @@
 //! rows, so a lost message, a dead actor or a dead process costs a delay and never a payment.
 //! Leaves HTTP to the front door, SQL to the store, wire formats to the channels.
 
+mod accept;
 mod board;
 mod breaker;
 mod chance;
@@ -32,13 +33,14 @@ pub mod view;
 mod webhook_sender;
 mod webhooks;
 
+pub use accept::{AcceptError, Accepted};
 pub use chance::{Chance, SystemChance};
 pub use clock::{Clock, SystemClock};
 pub use courier::{Courier, HttpCourier, Parcel, WebhookOptions};
 pub use journal::JournalError;
 pub use order::{HearError, Heard};
 pub use router::ChannelStatus;
-pub use service::{AcceptError, Accepted, OrderBody, Service, TuneError};
+pub use service::{OrderBody, Service, TuneError};
 pub use start::{Parts, Running, StartError, Threads, start};
 pub use stats::{Stats, StatsView};
 pub use tuning::TuningHandle;

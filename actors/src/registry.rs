@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     handle::Handle,
     house::{House, shard},
-    order::{Hear, HearError, Look, OrderActor, RegisterPollsAgain, StillOpenAt, Stop, Turn},
+    order::{Hear, HearError, Look, OrderActor, PartPoke, RegisterPollsAgain, StillOpenAt, Stop, Turn},
 };
 
 /// Messages that may wait for all orders of a shard.
@@ -63,6 +63,8 @@ pub(crate) enum Letter {
     StillOpen(StillOpenAt),
     /// Somebody wants to know; not worth reviving an order for.
     Look(Look),
+    /// A part of the order moved; an order without an actor will look by itself.
+    PartPoke(PartPoke),
     /// Its turn to choose a channel; an order without an actor will ask for it by itself.
     Turn,
 }
@@ -196,6 +198,7 @@ impl Handler<Deliver> for OrderRegistry {
                 }
             },
             Letter::StillOpen(still) => self.lives.get(&id).is_some_and(|a| a.try_send(still).is_err()),
+            Letter::PartPoke(poke) => self.lives.get(&id).is_some_and(|a| a.try_send(poke).is_err()),
             Letter::Turn => self.lives.get(&id).is_some_and(|a| a.try_send(Turn).is_err()),
             Letter::Look(look) => self.lives.get(&id).is_some_and(|a| a.try_send(look).is_err()),
         };

@@ -3,22 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    ChannelId, ChannelKind, OrderId, Scene, Timestamp,
+    ChannelId, OrderId, Timestamp,
     channel::ChannelProfile,
-    order::{Decision, Event, Fact, Order, OrderRequest, accept, decide},
-    routing::Choice,
+    order::{Event, Order, OrderRequest},
     tuning::{Change, Tuning, TuningError},
 };
-use store::{AppendError, Cause, Entry, Store, StoredEvent, TuningChange};
+use store::{Cause, Entry, Store, StoredEvent, TuningChange};
 use tokio::sync::oneshot;
 
 use crate::{
+    accept::{AcceptError, Accepted, Taken, accept},
     clock::Clock,
     house::House,
     intake::Intake,
     journal::JournalError,
-    order::{Hear, HearError, Heard, Look, entry, publish, route_need},
-    registry::{Adopt, Deliver, Letter},
+    order::{Hear, HearError, Heard, Look},
+    registry::{Deliver, Letter},
     router::ChannelStatus,
     start::DISABLED_KEY,
     stats::StatsView,
@@ -38,17 +38,6 @@ pub struct Service {
     intake: Intake,
 }
 
-/// An order is durable.
-#[derive(Debug, Clone)]
-pub struct Accepted {
-    /// Its id.
-    pub id: OrderId,
-    /// False if the same order had been accepted before.
-    pub fresh: bool,
-    /// The order as it stands.
-    pub view: OrderBody,
-}
-
 /// An order's view, ready to be sent.
 #[derive(Debug, Clone)]
 pub struct OrderBody {
@@ -56,29 +45,6 @@ pub struct OrderBody {
     pub version: u64,
     /// JSON of [`OrderView`].
     pub json: Arc<[u8]>,
-}
-
-/// Why an order was not accepted. Nothing was stored, except where it says "unknown".
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// The merchant used this number for another order.
-    #[error("order_no was used for another order, {existing}")]
-    Conflict {
-        /// The other order.
-        existing: OrderId,
-    },
-    /// Too many orders wait for a channel. Try again after this many seconds.
-    #[error("too many orders wait for a channel")]
-    Full {
-        /// When to try again.
-        retry_after_s: u64,
-    },
-    /// Nobody knows whether it is durable; the same body again finds out.
-    #[error("the store did not confirm the order")]
-    Unknown,
-    /// The store takes nothing at the moment.
-    #[error("the store takes no orders at the moment")]
-    Unavailable(#[source] JournalError),
 }
 
 impl Service {
@@ -91,98 +57,24 @@ impl Service {
     }
 
     /// Accepts an order: answers after its row is committed. Repeating the same body is safe and returns the
-    /// same order. `body_hash` identifies the body for that.
+    /// same order. `body_hash` identifies the body for that. An order above every channel's limit is accepted in
+    /// parts.
     ///
     /// # Errors
     /// [`AcceptError`], by what the backend does next.
-    pub async fn accept(
-        &self,
-        mut request: OrderRequest,
-        body_hash: String,
-    ) -> Result<Accepted, AcceptError> {
-        let house = &self.house;
-        let Some(slot) = self.intake.enter(house.tuning.get().intake_max) else {
-            house.stats.turned_away.one();
+    pub async fn accept(&self, request: OrderRequest, body_hash: String) -> Result<Accepted, AcceptError> {
+        let Some(slot) = self.intake.enter(self.house.tuning.get().intake_max) else {
+            self.house.stats.turned_away.one();
             return Err(AcceptError::Full { retry_after_s: 1 });
         };
-        let now = house.clock.now();
-        let id = OrderId::from_u128(house.new_id(now).as_u128());
-        let last_used = self.remember(&mut request).await;
-        let (order, facts) = self.first_step(accept(id, Arc::new(request), now), last_used.clone(), now);
-        let order = Arc::new(order);
-        let cause = Cause::new("accepted", "api", "");
-        let entry = entry(&order, facts, cause, now, Vec::new(), Some(body_hash.clone()));
-        match house.journal.append(entry).await {
-            Ok(_) => {}
-            Err(JournalError::Refused(AppendError::Duplicate { existing, body_hash: first })) => {
-                if first != body_hash {
-                    return Err(AcceptError::Conflict { existing });
-                }
-                let view = self.order(existing).await.map_err(|_| AcceptError::Unknown)?;
-                let view = view.ok_or(AcceptError::Unknown)?;
-                return Ok(Accepted { id: existing, fresh: false, view });
+        let now = self.house.clock.now();
+        let id = OrderId::from_u128(self.house.new_id(now).as_u128());
+        match accept(&self.house, (id, request), &body_hash, Some(slot)).await? {
+            Taken::New(view) => Ok(Accepted { id, fresh: true, view }),
+            Taken::Before(id) => {
+                let view = self.order(id).await.map_err(|_| AcceptError::Unknown)?;
+                Ok(Accepted { id, fresh: false, view: view.ok_or(AcceptError::Unknown)? })
             }
-            Err(JournalError::Unknown) => return Err(AcceptError::Unknown),
-            Err(error) => return Err(AcceptError::Unavailable(error)),
-        }
-        house.stats.accepted.one();
-        let json: Arc<[u8]> = OrderView::json(&order).into();
-        let view = OrderBody { version: order.version, json };
-        publish(house, &order, &[]);
-        let adopt = Adopt { order: Box::new(Arc::unwrap_or_clone(order)), last_used, intake: Some(slot) };
-        if house.registry(id).is_none_or(|r| r.tell(adopt).is_err()) {
-            house.undelivered("registry"); // durable all the same: the sweep finds it
-        }
-        Ok(Accepted { id, fresh: true, view })
-    }
-
-    /// What is known of the payer: the channel to offer first (the cache, filled from the store after the start), and ids
-    /// at channels that this order did not bring along. Those are read only where they decide something: in a mini
-    /// program's scene that more than one channel could serve. A store that cannot be read costs a payer a tap.
-    async fn remember(&self, request: &mut OrderRequest) -> Option<ChannelId> {
-        let cached = self.house.cache.payer_channel_get(&request.payer.id).await;
-        let serves = |line: &&crate::house::Line| {
-            let profile = &line.profile;
-            let allowed = request.channels.is_empty() || request.channels.contains(&profile.id);
-            allowed && profile.kind == ChannelKind::Credential && profile.scenes.contains(&request.scene)
-        };
-        let bare = request.scene == Scene::Jsapi && request.payer.accounts.is_empty();
-        if !bare || self.house.lines.values().filter(serves).count() < 2 {
-            return cached;
-        }
-        match self.house.store.payer(&request.payer.id).await {
-            Ok(Some(known)) => {
-                request.payer.accounts.extend(known.accounts);
-                cached.or(Some(known.last_channel))
-            }
-            Ok(None) => cached,
-            Err(error) => {
-                tracing::warn!(%error, "a payer's profile cannot be read");
-                cached
-            }
-        }
-    }
-
-    /// The acceptance, with the first attempt's plan in the same commit where the route is plain: one commit less
-    /// for nearly every order. A direct channel, a probe and a missing channel are the actor's business.
-    fn first_step(
-        &self,
-        accepted: Decision,
-        last_used: Option<ChannelId>,
-        now: Timestamp,
-    ) -> (Order, Vec<Fact>) {
-        let Decision { mut facts, next: order } = accepted;
-        let choice = self.house.routes.choose(&route_need(&order, last_used, now, None));
-        if !matches!(choice, Choice::Use { kind: ChannelKind::Credential, hedge_at_once: false, .. }) {
-            return (order, facts);
-        }
-        match decide(&order, &Event::Routed(choice), now, &self.house.tuning.get().rules()) {
-            Ok(planned) => {
-                facts.extend(planned.facts);
-                // One commit, one version.
-                (Order { version: order.version, ..planned.next }, facts)
-            }
-            Err(_) => (order, facts),
         }
     }
 
@@ -191,17 +83,7 @@ impl Service {
     /// # Errors
     /// [`HearError`]; after `Busy` and `Unconfirmed` the same event may be told again.
     pub async fn hear(&self, id: OrderId, event: Event, cause: Cause) -> Result<Heard, HearError> {
-        let registry = self.house.registry(id).ok_or(HearError::Busy)?;
-        let (reply, verdict) = oneshot::channel();
-        let letter = Letter::Hear(Hear { event, cause, reply: Some(reply) });
-        if registry.tell(Deliver { id, letter }).is_err() {
-            self.house.undelivered("registry");
-            return Err(HearError::Busy);
-        }
-        match tokio::time::timeout(VERDICT_DEADLINE, verdict).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) | Err(_) => Err(HearError::Unconfirmed),
-        }
+        hear(&self.house, id, event, cause).await
     }
 
     /// The payer came back from paying: look now. Best effort; nothing is stored.
@@ -415,4 +297,19 @@ pub enum TuneError {
     /// The change could not be stored.
     #[error("the change could not be stored")]
     Store(#[source] JournalError),
+}
+
+/// Tells an order an event and waits for the verdict: see [`Service::hear`].
+pub(crate) async fn hear(house: &House, id: OrderId, event: Event, cause: Cause) -> Result<Heard, HearError> {
+    let registry = house.registry(id).ok_or(HearError::Busy)?;
+    let (reply, verdict) = oneshot::channel();
+    let letter = Letter::Hear(Hear { event, cause, reply: Some(reply) });
+    if registry.tell(Deliver { id, letter }).is_err() {
+        house.undelivered("registry");
+        return Err(HearError::Busy);
+    }
+    match tokio::time::timeout(VERDICT_DEADLINE, verdict).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(_)) | Err(_) => Err(HearError::Unconfirmed),
+    }
 }

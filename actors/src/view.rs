@@ -34,6 +34,12 @@ pub struct OrderView {
     /// What the payer pays with, while there is something to pay with.
     #[schema(value_type = Option<Object>)]
     pub credential: Option<Credential>,
+    /// The parts in which it is paid, one after another, if it is above every channel's limit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartView>,
+    /// The order whose part this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOfView>,
     /// Every try to collect the order.
     pub attempts: Vec<AttemptView>,
     /// Money on its way back, or back.
@@ -88,14 +94,39 @@ pub struct AttemptView {
     pub held: bool,
 }
 
+/// One part of an order that is paid in parts: an order of its own.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PartView {
+    /// Which, from 1.
+    pub no: u8,
+    /// How much, in fen.
+    pub amount_fen: i64,
+    /// `waiting`, `payable`, `suspicious`, `paid`, `failed` or `returned`.
+    pub state: &'static str,
+    /// Its order; there from its turn on.
+    pub order: String,
+}
+
+/// Whose part an order is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PartOfView {
+    /// The whole order.
+    #[schema(value_type = String)]
+    pub order: OrderId,
+    /// Which part this is, from 1.
+    pub no: u8,
+    /// How many there are.
+    pub of: u8,
+}
+
 /// One refund.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct RefundView {
-    /// Its number at the channel.
+    /// Its number at the channel. Of an order in parts: our own number; each part has its own at its channel.
     pub channel_refund_no: String,
     /// The backend's own number, if the backend asked.
     pub refund_no: Option<String>,
-    /// The attempt whose money goes back.
+    /// The attempt whose money goes back; 0 for an order in parts.
     pub attempt: u8,
     /// How much, in fen.
     pub amount_fen: i64,
@@ -138,7 +169,7 @@ impl OrderView {
             state: order.state.as_str(),
             version: order.version,
             amount_fen: request.amount.fen(),
-            net_captured_fen: order.net_captured().fen(),
+            net_captured_fen: order.net_captured().fen() + order.paid_parts_net().fen(),
             description: request.description.clone(),
             truth: TruthView {
                 code: word(&said.code),
@@ -147,8 +178,15 @@ impl OrderView {
                 back_by: said.back_by,
             },
             channel: used.map(|a| a.channel.to_string()),
+            parts: order.parts.iter().map(part_view).collect(),
+            part_of: request.part_of.map(|of| PartOfView { order: of.order, no: of.no, of: of.of }),
             attempts: order.attempts.iter().map(|a| attempt_view(order, a)).collect(),
-            refunds: order.refunds.iter().map(refund_view).collect(),
+            refunds: order
+                .refunds
+                .iter()
+                .map(refund_view)
+                .chain(order.spreads.iter().map(spread_view))
+                .collect(),
             reason: order
                 .failure
                 .filter(|_| order.state != order::OrderState::Success)
@@ -182,6 +220,27 @@ fn attempt_view(order: &Order, a: &order::Attempt) -> AttemptView {
         trade_no: a.capture.as_ref().map(|c| c.trade_no.clone()),
         captured_fen: a.capture.as_ref().map(|c| c.amount.fen()),
         held: order.is_held(a),
+    }
+}
+
+fn part_view(part: &order::Part) -> PartView {
+    PartView {
+        no: part.no,
+        amount_fen: part.amount.fen(),
+        state: part.state.as_str(),
+        order: format!("/v1/orders/{}", part.id),
+    }
+}
+
+fn spread_view(spread: &order::Spread) -> RefundView {
+    RefundView {
+        channel_refund_no: spread.no.to_string(),
+        refund_no: Some(spread.backend_no.clone()),
+        attempt: 0,
+        amount_fen: spread.amount.fen(),
+        state: spread.state.as_str(),
+        cause: word(&order::RefundCause::Asked),
+        fail_code: None,
     }
 }
 

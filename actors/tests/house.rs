@@ -225,3 +225,33 @@ async fn orders_made_up_after_an_outage_go_oldest_first() {
     assert_eq!((asked.len(), &asked), (12, &by_age), "numbers begin with the order's id, which is its age");
     house.running.stop(Duration::from_secs(2)).await;
 }
+
+/// The view of the part whose turn it is.
+async fn part_shown(service: &actors::Service, whole: domain::OrderId, no: usize) -> serde_json::Value {
+    let turn = until(service, whole, |v| v["parts"][no - 1]["state"] == "payable").await;
+    let part = turn["parts"][no - 1]["order"].as_str().unwrap().rsplit('/').next().unwrap().parse().unwrap();
+    until(service, part, |v| !v["credential"].is_null()).await
+}
+
+#[actix_rt::test]
+async fn a_split_order_goes_on_with_its_next_part_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let first = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    // The double takes 100,000 fen a payment.
+    let id = first.service.accept(request("P1", 150_001, &[]), "hash".to_owned()).await.unwrap().id;
+    let one = part_shown(&first.service, id, 1).await;
+    first.running.stop(Duration::from_secs(2)).await;
+    wechat.pay(&number(&one, 0), 75_001);
+
+    let second = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let two = part_shown(&second.service, id, 2).await;
+    wechat.pay(&number(&two, 0), 75_000);
+    let paid = until(&second.service, id, |v| v["state"] == "success").await;
+    assert_eq!(paid["net_captured_fen"], 150_001);
+    let again = second.service.accept(request("P1", 150_001, &[]), "hash".to_owned()).await.unwrap();
+    assert_eq!((again.fresh, again.id), (false, id));
+    let events = second.store.events_after(0, 10).await.unwrap();
+    assert_eq!(events.len(), 1, "told once, about the whole");
+    second.running.stop(Duration::from_secs(2)).await;
+}

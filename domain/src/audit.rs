@@ -26,6 +26,10 @@ pub struct OrderAccount {
     pub version: i64,
     /// Rows in its history.
     pub events: i64,
+    /// The orders that pay it, if it is paid in parts; else 0.
+    pub parts: i64,
+    /// The order whose part this is.
+    pub part_of: Option<String>,
     /// Its attempts.
     pub attempts: Vec<AttemptAccount>,
     /// Its refunds.
@@ -136,6 +140,19 @@ pub struct Auditor {
     /// What we say each refund gave back, and whether it may still.
     refunds: HashMap<String, Ours>,
     books_total: i64,
+    /// Orders that are paid in parts, with what their parts come to.
+    wholes: BTreeMap<String, Whole>,
+}
+
+/// An order in parts and the sums over those of its parts that were read.
+#[derive(Debug, Default)]
+struct Whole {
+    /// State, amount and number of parts, once the whole itself was read.
+    itself: Option<(String, bool, i64, i64)>,
+    succeeded: i64,
+    amount_fen: i64,
+    net_fen: i64,
+    open: i64,
 }
 
 #[derive(Debug)]
@@ -163,6 +180,9 @@ impl Auditor {
             self.report.open += 1;
         }
         self.history(order);
+        if order.parts > 0 || order.part_of.is_some() {
+            self.part(order);
+        }
         self.money(order);
         self.exposure(order);
         self.ledger(order);
@@ -228,6 +248,7 @@ impl Auditor {
             return; // still at work: what it owes is in its rows, and the next audit looks again
         }
         match order.state.as_str() {
+            _ if order.parts > 0 => {} // its parts hold the money: see `whole`
             "success" if captured - surplus != order.amount_fen => {
                 let detail = format!(
                     "order {id} is a success of {} fen; net captured before asked refunds: {} fen",
@@ -338,7 +359,52 @@ impl Auditor {
         }
     }
 
+    /// Adds an order in parts, or one of its parts, to the whole's sums.
+    fn part(&mut self, order: &OrderAccount) {
+        let whole = self.wholes.entry(order.part_of.clone().unwrap_or_else(|| order.id.clone())).or_default();
+        if order.parts > 0 {
+            whole.itself = Some((order.state.clone(), order.settled, order.amount_fen, order.parts));
+            return;
+        }
+        whole.succeeded += i64::from(order.state == "success");
+        whole.open += i64::from(!order.settled);
+        whole.amount_fen += order.amount_fen;
+        whole.net_fen += order.net_fen;
+    }
+
+    /// All or nothing: every part of a success is one, and no part of a failure holds a fen.
+    fn whole(&mut self, id: &str, whole: &Whole) {
+        let Some((state, settled, amount, parts)) = &whole.itself else {
+            let detail = format!("orders say that they are parts of {id}, which is not there");
+            return self.of_whole("part_without_whole", id, detail);
+        };
+        if !settled || whole.open > 0 {
+            return;
+        }
+        match state.as_str() {
+            "success" if whole.succeeded != *parts || whole.amount_fen != *amount => {
+                let detail = format!(
+                    "order {id} is a success of {amount} fen in {parts} parts; {} parts succeeded, they come to {} fen",
+                    whole.succeeded, whole.amount_fen
+                );
+                self.of_whole("success_not_all_parts", id, detail);
+            }
+            "failed" if whole.net_fen != 0 => {
+                let detail = format!("order {id} failed, and its parts still hold {} fen", whole.net_fen);
+                self.of_whole("failed_holds_money", id, detail);
+            }
+            _ => {}
+        }
+    }
+
+    fn of_whole(&mut self, code: &str, id: &str, detail: String) {
+        self.report.violations.push(Violation { code: code.to_owned(), order: Some(id.to_owned()), detail });
+    }
+
     fn told(&mut self, order: &OrderAccount) {
+        if order.part_of.is_some() {
+            return; // the backend is told about the whole
+        }
         let wanted = match order.state.as_str() {
             "success" => "order.succeeded",
             "failed" => "order.failed",
@@ -420,6 +486,9 @@ impl Auditor {
             let detail = format!("all books together sum to {} fen", self.books_total);
             self.violation("books_unbalanced", None, detail);
         }
+        for (id, whole) in std::mem::take(&mut self.wholes) {
+            self.whole(&id, &whole);
+        }
         if self.report.channel_lines.is_some() {
             for (what, all) in [("capture", &self.captures), ("refund", &self.refunds)] {
                 let mut missing: Vec<(&String, &Ours)> =
@@ -457,6 +526,8 @@ mod tests {
             net_fen: 1850,
             version: 4,
             events: 4,
+            parts: 0,
+            part_of: None,
             attempts: vec![
                 attempt(1, "wechat", "captured", Some(1850)),
                 attempt(2, "campus_card", "captured", Some(1850)),
@@ -572,5 +643,47 @@ mod tests {
         order.books.truncate(4);
         order.net_fen = 3700;
         assert_eq!(codes(&order, &world()[..2]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_order_in_parts_is_all_or_nothing() {
+        let told = |state: &str| vec![(state.to_owned(), "delivered".to_owned())];
+        let whole = |state: &str| OrderAccount {
+            id: "w".to_owned(),
+            state: state.to_owned(),
+            settled: true,
+            amount_fen: 3700,
+            parts: 2,
+            webhooks: told(if state == "success" { "order.succeeded" } else { "order.failed" }),
+            ..OrderAccount::default()
+        };
+        let part = |id: &str| {
+            let line = |version, account: &str, fen| BookLine {
+                version,
+                account: account.to_owned(),
+                amount_fen: fen,
+            };
+            OrderAccount {
+                id: id.to_owned(),
+                attempts: vec![AttemptAccount {
+                    channel_order_no: format!("{id}01"),
+                    ..attempt(1, "wechat", "captured", Some(1850))
+                }],
+                refunds: Vec::new(),
+                books: vec![line(3, "channel/wechat", 1850), line(3, "merchant/m", -1850)],
+                webhooks: Vec::new(),
+                part_of: Some("w".to_owned()),
+                ..paid()
+            }
+        };
+        let codes = |orders: &[OrderAccount]| -> Vec<String> {
+            let mut auditor = Auditor::new();
+            orders.iter().for_each(|order| auditor.order(order));
+            auditor.finish().violations.into_iter().map(|v| v.code).collect()
+        };
+        assert_eq!(codes(&[whole("success"), part("a"), part("b")]), [""; 0]);
+        assert_eq!(codes(&[whole("success"), part("a")]), ["success_not_all_parts"]);
+        assert_eq!(codes(&[whole("failed"), part("a")]), ["failed_holds_money"]);
+        assert_eq!(codes(&[part("a")]), ["part_without_whole"]);
     }
 }

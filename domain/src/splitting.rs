@@ -57,14 +57,14 @@ pub fn split(amount: Money, limit: Money) -> Result<Vec<Money>, SplitError> {
 /// The largest amount that one payment of this order can have: the best limit among the channels that it can use.
 /// Zero if it can use none.
 #[must_use]
-pub fn limit_of(request: &OrderRequest, profiles: &[ChannelProfile]) -> Money {
+pub fn limit_of<'p>(request: &OrderRequest, profiles: impl Iterator<Item = &'p ChannelProfile>) -> Money {
     let usable = |p: &&ChannelProfile| {
         let allowed = request.channels.is_empty() || request.channels.contains(&p.id);
         let agreed = p.kind == ChannelKind::Credential || request.consents.contains(&p.id);
         allowed && agreed && p.scenes.contains(&request.scene)
     };
     let limit = |p: &ChannelProfile| p.limit_for(&request.payer.account_type, request.scene);
-    profiles.iter().filter(usable).map(limit).max().unwrap_or_default()
+    profiles.filter(usable).map(limit).max().unwrap_or_default()
 }
 
 #[cfg(test)]

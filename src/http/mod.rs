@@ -10,6 +10,7 @@ mod notify;
 pub(crate) mod openapi;
 pub(crate) mod operators;
 mod orders;
+mod parts;
 mod problem;
 mod stream;
 mod webhooks;

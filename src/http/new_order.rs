@@ -10,6 +10,7 @@ use domain::{
     ChannelId, MerchantId, Money, Scene, Timestamp,
     channel::ChannelProfile,
     order::{OrderRequest, Payer},
+    splitting,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -180,8 +181,7 @@ impl NewOrder {
         else {
             return Err(Problem::fields(faults));
         };
-        usable(profiles, &channels, (self.scene, &self.payer.account_type), amount)?;
-        Ok(OrderRequest {
+        let request = OrderRequest {
             order_no: self.order_no,
             merchant_id,
             amount,
@@ -200,31 +200,30 @@ impl NewOrder {
             keep_late: self.keep_late,
             part_of: None,
             expires_at: now.plus(Duration::from_secs(self.expires_in_s)),
-        })
+        };
+        usable(profiles, &request)?;
+        Ok(request)
     }
 }
 
-/// At least one channel must be able to take the scene and the amount; which one is up is the router's business.
-fn usable(
-    profiles: &[ChannelProfile],
-    wanted: &[ChannelId],
-    (scene, account_type): (Scene, &str),
-    amount: Money,
-) -> Result<(), Problem> {
-    let mine = || profiles.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.id));
-    if !mine().any(|p| p.scenes.contains(&scene)) {
-        let detail = "None of the order's channels serves this scene; nothing changed.";
+/// At least one channel must be able to take the scene, and the amount in at most so many parts; which one is up is the
+/// router's business.
+fn usable(profiles: &[ChannelProfile], request: &OrderRequest) -> Result<(), Problem> {
+    let limit = splitting::limit_of(request, profiles.iter());
+    if limit.is_zero() {
+        let detail = "None of the order's channels serves this scene, or only ones that debit the payer directly, to \
+                      which \"consents\" does not agree; nothing changed.";
         return Err(Problem::new(422, "no_channel", detail));
     }
-    let limit = mine()
-        .filter(|p| p.scenes.contains(&scene))
-        .map(|p| p.limit_for(account_type, scene))
-        .max()
-        .unwrap_or_default();
-    if amount > limit {
-        let detail =
-            format!("{} fen is above the limit of {} fen; nothing changed.", amount.fen(), limit.fen());
-        return Err(Problem::new(422, "amount_above_limit", detail));
+    match splitting::split(request.amount, limit) {
+        Ok(_) => Ok(()),
+        Err(too_large) => {
+            let detail = format!(
+                "{} fen is above the limit: {too_large}; one payment may be {} fen. Nothing changed.",
+                request.amount.fen(),
+                limit.fen()
+            );
+            Err(Problem::new(422, "amount_above_limit", detail))
+        }
     }
-    Ok(())
 }

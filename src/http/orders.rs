@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Door,
     new_order::NewOrder,
+    parts,
     problem::{FieldFault, Problem},
 };
 
@@ -87,6 +88,7 @@ pub(super) async fn create(door: web::Data<Door>, req: HttpRequest, body: web::B
     let until = Instant::now() + wait;
     let mut body = accepted.view;
     loop {
+        body = parts::with_part(&door, body).await;
         let glance = Glance::of(&body);
         if glance.credential.is_some() || glance.is_final() {
             return Ok(shown(201, &body));
@@ -119,6 +121,10 @@ fn refused(error: &AcceptError) -> Problem {
         AcceptError::Full { retry_after_s } => {
             let detail = "Too many orders wait for a channel; nothing was stored. Try again.";
             Problem::new(503, "intake_full", detail).after(u32::try_from(*retry_after_s).unwrap_or(u32::MAX))
+        }
+        AcceptError::TooLarge(too_large) => {
+            let detail = format!("The amount is above the limit: {too_large}. Nothing changed.");
+            Problem::new(422, "amount_above_limit", detail)
         }
         AcceptError::Unknown => {
             let detail = "The store did not confirm. Send the same body again to find out; it is safe.";
@@ -154,11 +160,11 @@ pub(super) async fn read_order(
     let (id, body) = find(&door, &id).await?;
     let seconds = wait.wait.unwrap_or(0).min(WAIT_MAX_S);
     if seconds == 0 || wait.version.is_some_and(|v| v != body.version) {
-        return Ok(shown(200, &body));
+        return Ok(shown(200, &parts::with_part(&door, body).await));
     }
     let later = door.service.order_after(id, body.version, Duration::from_secs(seconds)).await;
     let later = later.map_err(|e| Problem::store(&e))?;
-    Ok(shown(200, later.as_ref().unwrap_or(&body)))
+    Ok(shown(200, &parts::with_part(&door, later.unwrap_or(body)).await))
 }
 
 /// The credential as a QR code.
@@ -175,6 +181,7 @@ pub(super) async fn qr(door: web::Data<Door>, id: web::Path<String>) -> Answer {
         code_url: Option<String>,
     }
     let (_, body) = find(&door, &id).await?;
+    let body = parts::with_part(&door, body).await;
     let shown: Option<Shown> = serde_json::from_slice(&body.json).ok();
     let text = shown.and_then(|s| s.credential).and_then(|c| c.code_url);
     let code = text.and_then(|text| qrcode::QrCode::new(text).ok());
@@ -189,14 +196,35 @@ pub(super) async fn qr(door: web::Data<Door>, id: web::Path<String>) -> Answer {
         .body(svg))
 }
 
+/// Who is told, if an order is paid in parts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// The whole: it is about the money.
+    Whole,
+    /// The part whose turn it is: it is about the payment under way.
+    AtHand,
+}
+
 /// Tells an order something and answers with the order.
-async fn tell(door: &Door, id: &str, req: &HttpRequest, event: Event) -> Answer {
-    let (id, _) = find(door, id).await?;
+async fn tell(door: &Door, id: &str, req: &HttpRequest, event: Event, whom: Whom) -> Answer {
+    let (asked, before) = find(door, id).await?;
+    let id = match whom {
+        Whom::Whole => {
+            parts::not_a_part(&before)?;
+            asked
+        }
+        Whom::AtHand => parts::at_hand(asked, &before),
+    };
     let remote = req.peer_addr().map(|a| a.to_string()).unwrap_or_default();
     let cause = Cause::new(event.label(), "api", &remote);
     let heard = door.service.hear(id, event, cause).await.map_err(|e| unheard(&e))?;
-    let body = door.service.order_since(id, heard.version).await.map_err(|e| Problem::store(&e))?;
-    body.map(|body| shown(200, &body)).ok_or_else(|| unheard(&HearError::NotFound))
+    let body = if id == asked {
+        door.service.order_since(id, heard.version).await
+    } else {
+        door.service.order(asked).await
+    };
+    let body = body.map_err(|e| Problem::store(&e))?.ok_or_else(|| unheard(&HearError::NotFound))?;
+    Ok(shown(200, &parts::with_part(door, body).await))
 }
 
 pub(super) fn unheard(error: &HearError) -> Problem {
@@ -218,6 +246,8 @@ pub(super) fn unheard(error: &HearError) -> Problem {
         Rejected::RefundExceeds { .. } => (422, "refund_exceeds"),
         Rejected::RefundOfNothing => (422, "refund_of_nothing"),
         Rejected::RefundNoReused { .. } => (409, "refund_no_used"),
+        Rejected::UnknownPart(_) => (404, "part_not_found"),
+        Rejected::IsSplit => (409, "is_split"),
         Rejected::NothingHeld(_) => (409, "nothing_held"),
         Rejected::GoingBack => (409, "going_back"),
         Rejected::TooManyRefunds => (409, "too_many_refunds"),
@@ -230,7 +260,7 @@ pub(super) fn unheard(error: &HearError) -> Problem {
     description = "Cancels the order. It fails once no credential can be paid any more. Repeating is safe.",
     responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn close(door: web::Data<Door>, req: HttpRequest, id: web::Path<String>) -> Answer {
-    tell(&door, &id, &req, Event::CancelAsked).await
+    tell(&door, &id, &req, Event::CancelAsked, Whom::Whole).await
 }
 
 /// The order is still wanted.
@@ -239,7 +269,7 @@ pub(super) async fn close(door: web::Data<Door>, req: HttpRequest, id: web::Path
                    of going back. Repeating is safe; 409 once the money is on its way back.",
     responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn keep(door: web::Data<Door>, req: HttpRequest, id: web::Path<String>) -> Answer {
-    tell(&door, &id, &req, Event::LateWanted).await
+    tell(&door, &id, &req, Event::LateWanted, Whom::Whole).await
 }
 
 /// Another way to pay.
@@ -275,7 +305,7 @@ pub(super) async fn switch(
             Some(known.ok_or_else(fault)?)
         }
     };
-    tell(&door, &id, &req, Event::SwitchAsked { to, consent: asked.consent }).await
+    tell(&door, &id, &req, Event::SwitchAsked { to, consent: asked.consent }, Whom::AtHand).await
 }
 
 /// The payer came back from paying.
@@ -283,8 +313,8 @@ pub(super) async fn switch(
     description = "The payer came back from paying: look now. Best effort.",
     responses((status = 202), (status = 404, body = Problem)))]
 pub(super) async fn hint(door: web::Data<Door>, id: web::Path<String>) -> Answer {
-    let (id, _) = find(&door, &id).await?;
-    door.service.hint(id);
+    let (id, body) = find(&door, &id).await?;
+    door.service.hint(parts::at_hand(id, &body));
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -332,7 +362,7 @@ pub(super) async fn refund(
     }
     let (Some(amount), true) = (amount, faults.is_empty()) else { return Err(Problem::fields(faults)) };
     let event = Event::RefundAsked { backend_no: asked.refund_no, amount, reason: asked.reason };
-    tell(&door, &id, &req, event).await
+    tell(&door, &id, &req, event, Whom::Whole).await
 }
 
 /// What is known of a payer, and so what the next order offers first.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use domain::OrderId;
 use futures::stream;
 
-use super::{Door, Problem, orders};
+use super::{Door, Problem, orders, parts};
 
 /// A comment line keeps proxies from closing a quiet stream.
 const QUIET: Duration = Duration::from_secs(15);
@@ -39,12 +39,12 @@ pub(super) async fn events(door: web::Data<Door>, id: web::Path<String>) -> Resu
 
 async fn step(door: &Door, id: OrderId, next: Next) -> Option<(Bytes, Next)> {
     let version = match next {
-        Next::First(body) => return Some(shown(&body)),
+        Next::First(body) => return Some(shown(&parts::with_part(door, body).await)),
         Next::After(version) => version,
         Next::Done => return None,
     };
     match door.service.order_after(id, version, QUIET).await {
-        Ok(Some(body)) if body.version != version => Some(shown(&body)),
+        Ok(Some(body)) if body.version != version => Some(shown(&parts::with_part(door, body).await)),
         Ok(Some(_)) => Some((Bytes::from_static(b": still here\n\n"), Next::After(version))),
         Ok(None) | Err(_) => None, // the client reconnects and reads the order again
     }

@@ -4,7 +4,7 @@ diesel::table! {
     orders (id) {
         id -> Text, merchant_id -> Text, order_no -> Text, body_hash -> Text, state -> Text, settled -> BigInt,
         version -> BigInt, amount_fen -> BigInt, net_fen -> BigInt, payer_id -> Text, failure -> Nullable<Text>,
-        created_at -> BigInt, expires_at -> BigInt,
+        created_at -> BigInt, expires_at -> BigInt, parts -> BigInt, part_of -> Nullable<Text>,
     }
 }
 diesel::table! {

@@ -35,6 +35,8 @@ impl OrderActor {
         let next = Arc::new(next);
         let outbox = outbox(&self.house, &next, now, &announcements);
         let due = due(&outbox, next.id, now);
+        // The whole is poked by what its part has committed; others need not keep their facts.
+        let kept = if next.request.part_of.is_some() { facts.clone() } else { Vec::new() };
         let entry = entry(&next, facts, cause, now, outbox, None);
         let states: Vec<&'static str> = announcements.iter().map(Announcement::kind).collect();
         let house = self.house.clone();
@@ -44,6 +46,7 @@ impl OrderActor {
                 Ok(_) => {
                     let heard = Heard { state: next.state, version: next.version, changed: true };
                     publish(&actor.house, &next, &states);
+                    super::parts::poke_whole(&actor.house, &next, &kept);
                     // The rows are durable: lost here, the sender's next look finds them.
                     if !due.is_empty() && actor.house.webhooks.tell(Committed(due)).is_err() {
                         actor.house.undelivered("webhook_sender");
@@ -120,7 +123,9 @@ fn outbox(house: &House, next: &Order, at: Timestamp, announcements: &[Announcem
         payload: webhook_payload(a.kind(), at, next),
         url: next.request.notify_url.clone(),
     };
-    announcements.iter().map(row).collect()
+    // The backend is told about its order, not about the parts in which it is paid.
+    let told = if next.request.part_of.is_some() { &[] } else { announcements };
+    told.iter().map(row).collect()
 }
 
 /// The rows of it that have somewhere to go, as the sender takes them.

@@ -6,6 +6,7 @@
 //! its state and loads the row. It stops when the order is settled; a late message revives it.
 
 mod commit;
+mod parts;
 mod work;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::{
     registry::{OrderRegistry, Retire, Revive},
 };
 pub(crate) use commit::{entry, publish};
+pub(crate) use parts::PartPoke;
 use work::Desk;
 pub(crate) use work::route_need;
 

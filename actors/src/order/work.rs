@@ -32,6 +32,8 @@ pub(super) struct Desk {
     planned_here: Vec<AttemptNo>,
     /// Attempts whose prepay was called in this life.
     called: Vec<AttemptNo>,
+    /// Parts that moved while they were looked at.
+    parts_poked: Vec<u8>,
     /// It is the order's turn to choose a channel after waiting for one.
     released: bool,
 }
@@ -42,7 +44,7 @@ struct Slot {
     doing: Doing,
 }
 
-enum Doing {
+pub(super) enum Doing {
     /// A call is out, or a poller watches.
     Running,
     /// A timer will start it.
@@ -54,10 +56,10 @@ enum Doing {
 }
 
 /// A piece of work came back with this event; `again` says whether it may still be owed.
-struct CameBack {
-    owed: Owed,
-    event: Option<Event>,
-    source: &'static str,
+pub(super) struct CameBack {
+    pub(super) owed: Owed,
+    pub(super) event: Option<Event>,
+    pub(super) source: &'static str,
 }
 
 impl actix::Message for CameBack {
@@ -75,6 +77,17 @@ impl Desk {
     /// Notes that an attempt was written down in this life.
     pub(super) fn planned(&mut self, no: AttemptNo) {
         self.planned_here.push(no);
+    }
+
+    /// What is being done about a part, if anything is owed to it.
+    pub(super) fn part(&self, part: u8) -> Option<(&Owed, &Doing)> {
+        let of_part = |s: &&Slot| matches!(s.owed, Owed::Part { no, .. } if no == part);
+        self.slots.iter().find(of_part).map(|s| (&s.owed, &s.doing))
+    }
+
+    /// Notes that a part moved while it was looked at.
+    pub(super) fn poked(&mut self, part: u8) {
+        self.parts_poked.push(part);
     }
 
     fn slot(&mut self, owed: &Owed) -> Option<&mut Slot> {
@@ -204,14 +217,19 @@ impl OrderActor {
             }
             // Closing what nobody can pay is nobody's hurry; payers' calls go first.
             Owed::Tidy(_) => self.sleep(owed, Duration::from_secs(2), ctx),
-            Owed::Route | Owed::Prepay(_) | Owed::Poll(_) | Owed::Close(_) | Owed::Refund(_) => {
+            Owed::Route
+            | Owed::Prepay(_)
+            | Owed::Poll(_)
+            | Owed::Close(_)
+            | Owed::Refund(_)
+            | Owed::Part { .. } => {
                 self.perform(owed, ctx);
             }
         }
     }
 
     /// Carries an item out now.
-    fn perform(&mut self, owed: Owed, ctx: &mut Context<Self>) {
+    pub(super) fn perform(&mut self, owed: Owed, ctx: &mut Context<Self>) {
         self.set(&owed, Doing::Running);
         let Some(order) = &self.order else { return };
         match &owed {
@@ -252,11 +270,21 @@ impl OrderActor {
             Owed::Poll(no) => self.watch(*no),
             Owed::Close(no) | Owed::Tidy(no) => self.call_close(*no, owed, ctx),
             Owed::Refund(no) => self.call_refund(&no.clone(), ctx),
+            Owed::Part { no, .. } => {
+                let no = *no;
+                self.desk.parts_poked.retain(|poked| *poked != no);
+                self.carry_part(no, owed, ctx);
+            }
         }
     }
 
     /// The item is still owed after a try: sleep, longer each time.
     fn again(&mut self, owed: &Owed, ctx: &mut Context<Self>) {
+        if let Owed::Part { no, .. } = owed
+            && self.desk.parts_poked.contains(no)
+        {
+            return self.perform(owed.clone(), ctx);
+        }
         let tries = match self.desk.slot(owed) {
             Some(slot) => {
                 slot.tries = slot.tries.saturating_add(1);
@@ -273,6 +301,7 @@ impl OrderActor {
             Owed::Tidy(_) => backoff(SECOND * 5, tries, SECOND * 60),
             Owed::Refund(_) => backoff(SECOND, tries, SECOND * 60),
             Owed::Wake(_) => SECOND * 2,
+            Owed::Part { .. } => backoff(super::parts::LOOK_AGAIN, tries, SECOND * 60),
             Owed::Poll(_) => return, // the poller keeps its own schedule
         };
         self.sleep(owed.clone(), delay, ctx);

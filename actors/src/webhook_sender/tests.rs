@@ -187,6 +187,7 @@ fn entry(n: u32, urls: &[&str], at: Timestamp) -> Entry {
         consents: Vec::new(),
         notify_url: None,
         keep_late: false,
+        part_of: None,
         expires_at: at.plus(Duration::from_secs(900)),
     };
     let decision = accept(OrderId::from_u128((0x0190 << 112) + u128::from(n)), Arc::new(request), at);

@@ -32,7 +32,7 @@ pub struct PartPlan {
 }
 
 /// Where a part stands, as far as the whole has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartState {
     /// Its turn has not come, or nothing is exposed yet.
@@ -175,6 +175,14 @@ impl Order {
     pub fn paid_parts(&self) -> (usize, Money) {
         let paid = || self.parts.iter().filter(|p| p.state == PartState::Paid);
         (paid().count(), Money::sum(paid().map(|p| p.amount)).unwrap_or(Money::ZERO))
+    }
+
+    /// What the parts hold, as far as the whole has seen: paid, less what went back of spread refunds.
+    #[must_use]
+    pub fn paid_parts_net(&self) -> Money {
+        let shares = self.spreads.iter().flat_map(|s| &s.shares);
+        let back: i64 = shares.filter(|s| s.state == RefundState::Succeeded).map(|s| s.amount.fen()).sum();
+        Money::from_fen(self.paid_parts().1.fen().saturating_sub(back)).unwrap_or(Money::ZERO)
     }
 
     /// The parts that something is to be done about, each with [`Order::part_duty`].

@@ -4,7 +4,8 @@
 //! is no list of pending work to lose. Each item is safe to carry out again under the same number.
 
 use super::{
-    Attempt, Certificate, NeverExposed, Order, OrderState, RefundState, Wish, decide::wants_attempt,
+    Attempt, Certificate, NeverExposed, Order, OrderState, PartState, RefundState, Wish,
+    decide::wants_attempt,
 };
 use crate::{AttemptNo, ChannelId, ChannelKind, RefundNo, Timestamp};
 
@@ -26,7 +27,14 @@ pub enum Owed {
     /// Carry the refund to its final word: send it, then query it.
     Refund(RefundNo),
     /// Carry a part of a split order forward: begin it, tell it what it is to be told, look at it.
-    Part(u8),
+    Part {
+        /// Which.
+        no: u8,
+        /// Where it stands: a step further is another piece of work.
+        state: PartState,
+        /// How much it is to be told.
+        duty: u8,
+    },
     /// Look at the deadlines at this moment.
     Wake(Timestamp),
 }
@@ -35,7 +43,11 @@ pub enum Owed {
 #[must_use]
 pub fn resume(order: &Order, now: Timestamp) -> Vec<Owed> {
     if order.is_split() {
-        return order.parts_owed().into_iter().map(Owed::Part).collect();
+        let item = |no| {
+            let duty = u8::try_from(order.part_duty(no).len()).unwrap_or(u8::MAX);
+            Some(Owed::Part { no, state: order.part(no)?.state, duty })
+        };
+        return order.parts_owed().into_iter().filter_map(item).collect();
     }
     let mut owed = Vec::new();
     let open = matches!(order.state, OrderState::Pending | OrderState::Processing);

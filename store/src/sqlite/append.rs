@@ -176,6 +176,8 @@ fn order_row(
                 o::failure.eq(None::<String>),
                 o::created_at.eq(next.accepted_at.micros()),
                 o::expires_at.eq(request.expires_at.micros()),
+                o::parts.eq(i64::try_from(next.parts.len()).unwrap_or(i64::MAX)),
+                o::part_of.eq(request.part_of.map(|of| of.order.to_string())),
             ))
             .execute(conn)?;
         if inserted == 1 {

@@ -55,7 +55,7 @@ impl Whole {
     }
 
     fn owed(&self) -> Vec<u8> {
-        let no = |owed: Owed| if let Owed::Part(no) = owed { Some(no) } else { None };
+        let no = |owed: Owed| if let Owed::Part { no, .. } = owed { Some(no) } else { None };
         crate::order::resume(&self.order, at(1)).into_iter().filter_map(no).collect()
     }
 

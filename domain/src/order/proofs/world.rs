@@ -180,7 +180,7 @@ impl World {
                 }
             }
             Owed::Refund(refund_no) => self.refund(refund_no, how, silent),
-            Owed::Part(_) => unreachable!("the orders of this world are not split"),
+            Owed::Part { .. } => unreachable!("the orders of this world are not split"),
             Owed::Wake(when) => {
                 if *when > at(self.desk.secs) && honest {
                     self.desk.secs += i64::try_from(when.since(at(self.desk.secs)).as_secs()).unwrap() + 1;

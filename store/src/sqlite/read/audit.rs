@@ -13,7 +13,7 @@ use domain::{
 
 use crate::schema as s;
 
-type OrderRow = (String, String, i64, i64, i64, i64);
+type OrderRow = (String, String, i64, i64, i64, i64, i64, Option<String>);
 type AttemptRow = (String, i64, String, String, String, Option<i64>);
 type RefundRow = (String, String, i64, i64, String, String);
 
@@ -32,7 +32,7 @@ pub(in crate::sqlite) fn page(
         .filter(o::id.gt(&after))
         .order(o::id)
         .limit(super::limit(n))
-        .select((o::id, o::state, o::settled, o::amount_fen, o::net_fen, o::version))
+        .select((o::id, o::state, o::settled, o::amount_fen, o::net_fen, o::version, o::parts, o::part_of))
         .load(conn)?;
     let Some(last) = orders.last().map(|row| row.0.clone()) else {
         return Ok(Vec::new());
@@ -71,7 +71,7 @@ pub(in crate::sqlite) fn page(
     let mut webhooks = grouped(webhooks, |(order, kind, state)| (order, (kind, state)));
     Ok(orders
         .into_iter()
-        .map(|(id, state, settled, amount_fen, net_fen, version)| OrderAccount {
+        .map(|(id, state, settled, amount_fen, net_fen, version, parts, part_of)| OrderAccount {
             attempts: attempts.remove(&id).unwrap_or_default(),
             refunds: refunds.remove(&id).unwrap_or_default(),
             books: books.remove(&id).unwrap_or_default(),
@@ -83,6 +83,8 @@ pub(in crate::sqlite) fn page(
             amount_fen,
             net_fen,
             version,
+            parts,
+            part_of,
         })
         .collect())
 }

@@ -1,0 +1,2 @@
+ALTER TABLE orders DROP COLUMN part_of;
+ALTER TABLE orders DROP COLUMN parts;
