@@ -146,3 +146,25 @@ async fn what_an_operator_changed_at_runtime_is_in_force_and_survives_a_restart(
         (&json!(600), &json!(700))
     );
 }
+
+#[actix_web::test]
+async fn a_payer_whose_client_cannot_pay_in_place_gets_a_page_for_the_browser() {
+    let house = House::start("").await;
+    let mut body = order("E1");
+    (body["scene"], body["payer"]["openid"]) = (json!("jsapi"), json!("oXyz"));
+    let (status, shown) = house.post_text("/v1/orders", &body.to_string(), "wait=10").await;
+    assert_eq!((status, &shown["credential"]["kind"]), (201, &json!("jsapi")), "{shown:#}");
+    let id = shown["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/orders/{id}/switch");
+    let (status, refused) = house.post(&path, &json!({ "scene": "h5" })).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("client_ip_needed")));
+    let elsewhere = json!({ "scene": "h5", "client_ip": "10.1.2.3" });
+    assert_eq!(house.post(&path, &elsewhere).await.0, 200);
+    let page = house.until(&id, |o| o["credential"]["kind"] == "h5").await;
+    assert_eq!(
+        (&page["attempts"][0]["certificate"], page["attempts"].as_array().unwrap().len()),
+        (&json!("closed"), 2)
+    );
+    assert_eq!(house.pay(&page).await.0, 200);
+    house.until(&id, |o| o["state"] == "success").await;
+}

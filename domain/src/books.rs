@@ -53,6 +53,7 @@ pub fn postings(facts: &[Fact], next: &Order) -> Vec<Posting> {
             | Fact::Disputed { .. }
             | Fact::MadeToWait { .. }
             | Fact::LateWanted
+            | Fact::Elsewhere { .. }
             | Fact::Split { .. }
             | Fact::PartMoved { .. }
             | Fact::Recalled { .. }

@@ -1,12 +1,13 @@
 //! Orders: create, read, wait, close, switch, hint, refund.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{net::IpAddr, str::FromStr as _, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use actors::{AcceptError, HearError, OrderBody, view::OrderView};
 use domain::{
-    ChannelId, Money, OrderId,
-    order::{Event, Rejected},
+    ChannelId, ChannelKind, Money, OrderId, Scene,
+    channel::ChannelProfile,
+    order::{Elsewhere, Event, Rejected},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use store::Cause;
@@ -247,6 +248,7 @@ pub(super) fn unheard(error: &HearError) -> Problem {
         Rejected::RefundOfNothing => (422, "refund_of_nothing"),
         Rejected::RefundNoReused { .. } => (409, "refund_no_used"),
         Rejected::UnknownPart(_) => (404, "part_not_found"),
+        Rejected::AddressNeeded => (422, "client_ip_needed"),
         Rejected::IsSplit => (409, "is_split"),
         Rejected::NothingHeld(_) => (409, "nothing_held"),
         Rejected::GoingBack => (409, "going_back"),
@@ -282,6 +284,13 @@ pub(super) struct SwitchBody {
     /// The payer agrees to a debit by this channel.
     #[serde(default)]
     consent: bool,
+    /// The payer's client cannot pay in place: pay in this scene instead, such as `h5` for a browser.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "h5")]
+    scene: Option<Scene>,
+    /// The payer's network address; needed in the `h5` scene unless the order came with one.
+    #[serde(default)]
+    client_ip: Option<String>,
 }
 
 /// The payer asks for another way to pay.
@@ -296,6 +305,10 @@ pub(super) async fn switch(
 ) -> Answer {
     let asked: SwitchBody = read(&body)?;
     let profiles = door.service.profiles();
+    if let Some(scene) = asked.scene {
+        let event = elsewhere(&profiles, scene, &asked)?;
+        return tell(&door, &id, &req, event, Whom::AtHand).await;
+    }
     let to = match &asked.channel {
         None => None,
         Some(name) => {
@@ -306,6 +319,24 @@ pub(super) async fn switch(
         }
     };
     tell(&door, &id, &req, Event::SwitchAsked { to, consent: asked.consent }, Whom::AtHand).await
+}
+
+/// Another scene, if a channel serves it and what it needs was given.
+fn elsewhere(profiles: &[ChannelProfile], scene: Scene, asked: &SwitchBody) -> Result<Event, Problem> {
+    let fault = |field: &str, problem: &str| {
+        Problem::fields(vec![FieldFault { field: field.to_owned(), problem: problem.to_owned() }])
+    };
+    if asked.channel.is_some() {
+        return Err(fault("/channel", "cannot be named together with a scene; switch again once it is open"));
+    }
+    if !profiles.iter().any(|p| p.kind == ChannelKind::Credential && p.scenes.contains(&scene)) {
+        return Err(fault("/scene", "no channel serves it"));
+    }
+    let ip = asked.client_ip.as_deref();
+    if ip.is_some_and(|ip| ip.parse::<IpAddr>().is_err()) {
+        return Err(fault("/client_ip", "expected an IPv4 or IPv6 address"));
+    }
+    Ok(Event::ElsewhereAsked(Elsewhere { scene, client_ip: asked.client_ip.clone() }))
 }
 
 /// The payer came back from paying.

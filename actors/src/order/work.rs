@@ -117,7 +117,7 @@ pub(crate) fn route_need(
         exclude.push(last.channel.clone()); // "another way" is not the same way again
     }
     RouteNeed {
-        scene: order.request.scene,
+        scene: order.scene(),
         amount: order.request.amount,
         account_type: order.request.payer.account_type.clone(),
         allowed: order.request.channels.clone(),
@@ -327,11 +327,11 @@ impl OrderActor {
             planned_at: attempt.planned_at,
             amount: request.amount,
             description: request.description.clone(),
-            scene: request.scene,
+            scene: order.scene(),
             payer_id: request.payer.id.clone(),
             account_type: request.payer.account_type.clone(),
             openid: request.payer.id_at(&attempt.channel).map(str::to_owned),
-            client_ip: request.payer.client_ip.clone(),
+            client_ip: order.client_ip().map(str::to_owned),
             expires_at: request.expires_at,
         };
         // Only a first call in the life that planned the attempt is known to be the only one.

@@ -81,6 +81,7 @@ pub fn announcements(facts: &[Fact]) -> Vec<Announcement> {
             | Fact::Corrected { .. }
             | Fact::MadeToWait { .. }
             | Fact::LateWanted
+            | Fact::Elsewhere { .. }
             | Fact::Split { .. }
             | Fact::PartMoved { .. }
             | Fact::Recalled { .. }

@@ -110,6 +110,9 @@ pub enum Rejected {
     /// The order is paid in parts; this can only be asked of one of them.
     #[error("the order is paid in parts; ask it of the part whose turn it is")]
     IsSplit,
+    /// A browser's payment needs the payer's network address.
+    #[error("client_ip is needed in the h5 scene, and the order came without one")]
+    AddressNeeded,
     /// The attempt holds nothing that could go back.
     #[error("attempt {0} holds no money that is not on its way already")]
     NothingHeld(AttemptNo),
@@ -186,6 +189,10 @@ pub fn decide(order: &Order, event: &Event, now: Timestamp, rules: &Rules) -> Re
         // Wishes.
         (S::Pending | S::Processing, E::SwitchAsked { to, consent }) => d.switch_asked(to.as_ref(), *consent),
         (S::Success | S::Failed | S::Suspicious, E::SwitchAsked { .. }) => {
+            return Err(Rejected::OrderFinal(order.state));
+        }
+        (S::Pending | S::Processing, E::ElsewhereAsked(elsewhere)) => d.elsewhere_asked(elsewhere)?,
+        (S::Success | S::Failed | S::Suspicious, E::ElsewhereAsked(_)) => {
             return Err(Rejected::OrderFinal(order.state));
         }
         (S::Pending | S::Processing, E::CancelAsked) => d.cancel_asked(),

@@ -1,6 +1,6 @@
 //! What can happen to an order from outside.
 
-use super::PartSeen;
+use super::{Elsewhere, PartSeen};
 use crate::{
     AttemptNo, ChannelId, Evidence, Money, RefundNo,
     channel::{PrepayAnswer, RefundAnswer},
@@ -54,6 +54,8 @@ pub enum Event {
     },
     /// The backend or the payer calls the order off.
     CancelAsked,
+    /// The payer's client cannot pay in place: the payer asks to pay in another scene, such as a browser.
+    ElsewhereAsked(Elsewhere),
     /// A part of a split order was looked at.
     PartSeen {
         /// Which.
@@ -101,6 +103,7 @@ impl Event {
             Event::TidyDone { .. } => "tidy_done",
             Event::SwitchAsked { .. } => "switch_asked",
             Event::CancelAsked => "cancel_asked",
+            Event::ElsewhereAsked(_) => "elsewhere_asked",
             Event::PartSeen { .. } => "part_seen",
             Event::LateWanted => "late_wanted",
             Event::HeldReturned { .. } => "held_returned",

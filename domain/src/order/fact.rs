@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attempt, AttemptCause, Certificate, Failure, Order, OrderRequest, OrderState, Part, PartPlan, PartState,
-    Refund, RefundCause, RefundState, Share, Spread, Wish,
+    Attempt, AttemptCause, Certificate, Elsewhere, Failure, Order, OrderRequest, OrderState, Part, PartPlan,
+    PartState, Refund, RefundCause, RefundState, Share, Spread, Wish,
 };
 use crate::{
     AttemptNo, Capture, ChannelId, ChannelKind, Credential, EvidenceSource, Money, OrderId, RefundNo,
@@ -115,6 +115,12 @@ pub enum Fact {
         reason: String,
         /// When.
         at: Timestamp,
+    },
+    /// The payer's client cannot pay in place; the payer meets the payment another way.
+    Elsewhere {
+        /// How, and from where.
+        #[serde(flatten)]
+        elsewhere: Elsewhere,
     },
     /// The backend still wants the order if the money comes after it failed.
     LateWanted,
@@ -257,6 +263,7 @@ impl Order {
             kept: None,
             failure: None,
             keep_late: false,
+            elsewhere: None,
             parts: Vec::new(),
             recalled: None,
             spreads: Vec::new(),
@@ -341,6 +348,7 @@ impl Order {
             }
             Fact::MadeToWait { at, .. } => self.waiting_since = Some(*at),
             Fact::LateWanted => self.keep_late = true,
+            Fact::Elsewhere { elsewhere } => self.elsewhere = Some(elsewhere.clone()),
             Fact::Split { parts } => {
                 self.parts = (1u8..)
                     .zip(parts)

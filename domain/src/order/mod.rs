@@ -155,6 +155,16 @@ pub enum Wish {
     },
 }
 
+/// Another way for the payer to meet the payment than the one the order came with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// How.
+    pub scene: Scene,
+    /// The payer's network address, where that scene needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<String>,
+}
+
 /// Why an order failed, for the backend and the payer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -218,6 +228,8 @@ pub struct Order {
     pub recalled: Option<(Failure, Timestamp)>,
     /// Refunds of an order that was paid in parts.
     pub spreads: Vec<Spread>,
+    /// The payer's client cannot pay in place: how and from where the payer pays instead.
+    pub elsewhere: Option<Elsewhere>,
     /// Since when no channel that the order could use can be used; none once an attempt was planned.
     pub waiting_since: Option<Timestamp>,
 }
@@ -244,6 +256,19 @@ impl Order {
     #[must_use]
     pub fn shown(&self) -> Option<&Attempt> {
         self.uncertified().filter(|a| a.is_exposed() && a.close_asked_at.is_none()).max_by_key(|a| a.no)
+    }
+
+    /// How the payer meets the payment: as ordered, unless the payer's client could not.
+    #[must_use]
+    pub fn scene(&self) -> Scene {
+        self.elsewhere.as_ref().map_or(self.request.scene, |e| e.scene)
+    }
+
+    /// The payer's network address, as far as it is known.
+    #[must_use]
+    pub fn client_ip(&self) -> Option<&str> {
+        let elsewhere = self.elsewhere.as_ref().and_then(|e| e.client_ip.as_deref());
+        elsewhere.or(self.request.payer.client_ip.as_deref())
     }
 
     /// True if a payment that comes after the order failed pays it after all.

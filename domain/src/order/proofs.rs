@@ -76,6 +76,10 @@ fn shown(n: u8) -> Event {
     Event::Prepaid { no: no(n), answer: Answer::Accepted(Some(credential())), only_call: true }
 }
 
+fn elsewhere() -> super::Elsewhere {
+    super::Elsewhere { scene: Scene::H5, client_ip: Some("10.1.2.3".to_owned()) }
+}
+
 fn silent(n: u8) -> Event {
     Event::Prepaid { no: no(n), answer: Answer::Silent("no answer".to_owned()), only_call: true }
 }

@@ -277,6 +277,7 @@ fn touched_attempts(facts: &[Fact]) -> Vec<AttemptNo> {
             | Fact::Disputed { .. }
             | Fact::MadeToWait { .. }
             | Fact::LateWanted
+            | Fact::Elsewhere { .. }
             | Fact::Split { .. }
             | Fact::PartMoved { .. }
             | Fact::Recalled { .. }

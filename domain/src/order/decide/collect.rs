@@ -2,9 +2,9 @@
 
 use super::{Draft, Rejected, nothing_live, wants_attempt};
 use crate::{
-    Answer, AttemptNo, ChannelId, ChannelKind, Credential, Evidence, EvidenceSource,
+    Answer, AttemptNo, ChannelId, ChannelKind, Credential, Evidence, EvidenceSource, Scene,
     channel::{Fault, PrepayAnswer},
-    order::{Attempt, AttemptCause, Certificate, Fact, Failure, NeverExposed, OrderState, Wish},
+    order::{Attempt, AttemptCause, Certificate, Elsewhere, Fact, Failure, NeverExposed, OrderState, Wish},
     routing::Choice,
 };
 
@@ -30,8 +30,37 @@ impl Draft {
                 self.push(Fact::MadeToWait { reason: reason.clone(), at: self.now });
             }
             Choice::Wait { .. } => {}
-            Choice::Exhausted { .. } => self.exhausted(),
+            Choice::Exhausted { .. } => match self.in_a_browser() {
+                Some(elsewhere) => self.push(Fact::Elsewhere { elsewhere }),
+                None => self.exhausted(),
+            },
         }
+    }
+
+    /// Nothing serves the payer in place: a cashier page in the browser does, if the payer's address is known.
+    fn in_a_browser(&self) -> Option<Elsewhere> {
+        let untried = self.order.scene() == Scene::Jsapi && self.order.uncertified().next().is_none();
+        self.order.client_ip().filter(|_| untried)?;
+        Some(Elsewhere { scene: Scene::H5, client_ip: None })
+    }
+
+    /// The payer's client cannot pay what it was given. That credential is closed first, like at every switch; the same
+    /// channel is as good as before.
+    pub(super) fn elsewhere_asked(&mut self, elsewhere: &Elsewhere) -> Result<(), Rejected> {
+        let known = elsewhere.client_ip.is_some() || self.order.client_ip().is_some();
+        if elsewhere.scene == Scene::H5 && !known {
+            return Err(Rejected::AddressNeeded);
+        }
+        if self.order.wish == Wish::Cancel || self.expired() || self.order.scene() == elsewhere.scene {
+            return Ok(());
+        }
+        self.push(Fact::Elsewhere { elsewhere: elsewhere.clone() });
+        if let Some(last) = self.order.attempts.last().map(|a| a.channel.clone()) {
+            self.wish(Wish::Switch { to: Some(last) });
+        }
+        self.drop_calling(&NeverExposed::Withheld);
+        self.close_live();
+        Ok(())
     }
 
     /// No channel is left. A payer who wanted another way keeps the old one if it can still be paid.

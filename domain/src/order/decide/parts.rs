@@ -15,9 +15,10 @@ impl Draft {
             Event::RefundAsked { backend_no, amount, reason } => {
                 self.spread_asked(backend_no, *amount, reason)
             }
-            Event::SwitchAsked { .. } | Event::LateWanted | Event::HeldReturned { .. } => {
-                Err(Rejected::IsSplit)
-            }
+            Event::SwitchAsked { .. }
+            | Event::ElsewhereAsked(_)
+            | Event::LateWanted
+            | Event::HeldReturned { .. } => Err(Rejected::IsSplit),
             Event::Routed(_)
             | Event::HedgeDue { .. }
             | Event::Prepaid { .. }

@@ -203,3 +203,35 @@ fn refunds_come_to_at_most_the_order_and_repeat_safely() {
     refunded(&mut desk);
     assert_eq!((desk.order.state, desk.order.net_captured()), (OrderState::Success, fen(0)));
 }
+
+#[test]
+fn a_payer_whose_client_cannot_pay_in_place_gets_a_credential_for_the_browser() {
+    let mut desk = Desk::new();
+    desk.after(&[wechat(), shown(1), Event::ElsewhereAsked(elsewhere())]);
+    assert!(!desk.owed().contains(&Owed::Route), "the first credential can still be paid");
+    desk.after(&[found(1, Found::Closed)]);
+    assert!(desk.owed().contains(&Owed::Route) && desk.order.scene() == Scene::H5);
+    assert_eq!(desk.order.client_ip(), Some("10.1.2.3"));
+    desk.after(&[wechat(), shown(2), captured(2, AMOUNT)]);
+    assert_eq!(desk.order.state, OrderState::Success);
+}
+
+#[test]
+fn an_order_that_nothing_serves_in_place_is_served_in_the_browser_if_the_address_is_known() {
+    let nowhere = Event::Routed(Choice::Exhausted { reason: "no id of the payer".to_owned() });
+    let with = |scene, client_ip: Option<&str>| {
+        let mut request = (*request()).clone();
+        request.scene = scene;
+        request.payer.client_ip = client_ip.map(str::to_owned);
+        let decision = accept(id(), Arc::new(request), at(0));
+        let mut desk = Desk { order: decision.next, history: vec![decision.facts], secs: 0 };
+        desk.after(std::slice::from_ref(&nowhere));
+        desk
+    };
+    let mut served = with(Scene::Jsapi, Some("10.1.2.3"));
+    assert!(served.order.scene() == Scene::H5 && served.owed().contains(&Owed::Route));
+    served.after(std::slice::from_ref(&nowhere));
+    assert_eq!(served.order.state, OrderState::Failed, "nor in the browser");
+    assert_eq!(with(Scene::Jsapi, None).order.state, OrderState::Failed);
+    assert_eq!(with(Scene::Native, Some("10.1.2.3")).order.state, OrderState::Failed);
+}

@@ -31,6 +31,7 @@ fn events() -> Vec<Event> {
         Event::CloseUnanswered { no: no(1) },
         Event::TidyDone { no: no(1) },
         Event::SwitchAsked { to: None, consent: false },
+        Event::ElsewhereAsked(elsewhere()),
         Event::CancelAsked,
         Event::LateWanted,
         Event::PartSeen { no: 1, seen: crate::order::PartSeen::of(&Desk::new().order) },
@@ -48,6 +49,7 @@ fn events() -> Vec<Event> {
             | Event::CloseUnanswered { .. }
             | Event::TidyDone { .. }
             | Event::SwitchAsked { .. }
+            | Event::ElsewhereAsked(_)
             | Event::CancelAsked
             | Event::LateWanted
             | Event::PartSeen { .. }
@@ -75,6 +77,7 @@ fn outcome(state: OrderState, event: &Event) -> String {
             Rejected::RefundOfNothing => "refund of nothing".to_owned(),
             Rejected::RefundNoReused { .. } => "refund number used".to_owned(),
             Rejected::UnknownPart(_) => "no such part".to_owned(),
+            Rejected::AddressNeeded => "address needed".to_owned(),
             Rejected::IsSplit => "is split".to_owned(),
             Rejected::NothingHeld(_) => "nothing held".to_owned(),
             Rejected::GoingBack => "going back".to_owned(),
@@ -92,7 +95,7 @@ fn outcome(state: OrderState, event: &Event) -> String {
 #[test]
 fn every_pair_of_state_and_event_leads_where_the_table_says() {
     use OrderState as S;
-    let expected: &[(OrderState, [&str; 14])] = &[
+    let expected: &[(OrderState, [&str; 15])] = &[
         (
             S::Pending,
             [
@@ -103,6 +106,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "",
                 "",
                 "wished certified",
+                "elsewhere wished certified",
                 "wished certified state_changed",
                 "late_wanted",
                 "no such part",
@@ -122,6 +126,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "",
                 "",
                 "wished close_asked",
+                "elsewhere wished close_asked",
                 "wished close_asked",
                 "late_wanted",
                 "no such part",
@@ -140,6 +145,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "",
                 "",
                 "",
+                "order final",
                 "order final",
                 "already paid",
                 "",
@@ -160,6 +166,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "",
                 "",
                 "order final",
+                "order final",
                 "",
                 "late_wanted",
                 "no such part",
@@ -178,6 +185,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "disputed",
                 "",
                 "",
+                "order final",
                 "order final",
                 "order final",
                 "late_wanted",

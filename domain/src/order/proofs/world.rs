@@ -115,6 +115,7 @@ impl World {
     fn wish(&mut self, which: u8, how: u8) {
         match which % 4 {
             _ if how % 32 == 5 => self.tell(&Event::LateWanted),
+            _ if how % 32 == 7 => self.tell(&Event::ElsewhereAsked(elsewhere())),
             _ if how % 32 == 6 => self.tell(&Event::HeldReturned { no: no(1) }),
             0 if which.is_multiple_of(3) => self.tell(&Event::CancelAsked),
             0..=2 => self.tell(&Event::SwitchAsked { to: None, consent: which % 8 < 4 }),
