@@ -65,7 +65,8 @@ async fn an_order_is_accepted_paid_refunded_and_every_fen_explained() {
     let (code, out, err) = house.command(&["audit", "--sandbox", &control]);
     assert_eq!(code, 0, "{out}{err}");
     let (code, out, _) = house.command(&["explain", &id]);
-    assert!(code == 0 && out.contains("captured") && out.contains("R1"), "{out}");
+    assert!(code == 0 && out.contains("certificate: captured") && out.contains("pays the order"), "{out}");
+    assert!(out.contains("850 fen, refund, succeeded"), "{out}");
     assert_eq!(house.stop().await, Some(0), "{}", house.log());
     let (code, out, _) = house.command(&["audit"]);
     assert!(code == 0 && out.contains("1850 fen, given back 850 fen"), "{out}");
