@@ -6,6 +6,7 @@
 mod campus_card;
 mod campus_card_calls;
 mod card_fake;
+mod golden;
 mod server;
 mod wechat;
 mod wechat_bill;
