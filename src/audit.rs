@@ -52,7 +52,11 @@ async fn look(store: &dyn Store, sandbox: Option<&str>) -> anyhow::Result<AuditR
     Ok(auditor.finish())
 }
 
-async fn books(control: &str) -> anyhow::Result<Vec<ChannelLine>> {
+/// The channels' own books, as the sandbox's control address has them.
+///
+/// # Errors
+/// They cannot be read, or make no sense.
+pub(crate) async fn books(control: &str) -> anyhow::Result<Vec<ChannelLine>> {
     #[derive(Deserialize)]
     struct Page {
         lines: Vec<ChannelLine>,

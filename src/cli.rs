@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Take a lunch rush from orders to audit: service and sandbox as processes of their own, load, report
     Rush(Rush),
+    /// Take a rush while the service is killed, frozen, cut off and out of disk, and account for every order
+    Chaos(Chaos),
     /// Run the channels alone, wire-compatible, with keys for any SDK
     Sandbox(Sandbox),
     /// Load a service that runs already
@@ -98,6 +100,117 @@ pub(crate) struct Rush {
     /// No progress on the terminal
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// `chaos`
+#[derive(Debug, Args)]
+pub(crate) struct Chaos {
+    /// How often the service is ended with SIGKILL, some of it in the middle of a start [default: 6 a minute]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub kills: Option<u32>,
+    /// How long orders come in, 0.5 to 1440 [default: as long as the mischief takes, at least a minute]
+    #[arg(long, value_name = "M", value_parser = minutes)]
+    minutes: Option<f64>,
+    /// How many orders [default: 20 a second]; without --minutes they also decide how long it takes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub orders: Option<u32>,
+    /// Decides mischief, arrivals, payers and faults
+    #[arg(long, default_value_t = 20_261_123)]
+    pub seed: u64,
+    /// Only these kinds of mischief
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
+    only: Vec<MischiefKind>,
+    /// How the disk is made full: a tmpfs needs root, a limit on file sizes does not
+    #[arg(long, value_enum, default_value_t = DiskKind::Auto)]
+    pub disk: DiskKind,
+    /// Where report.json and report.html go
+    #[arg(long, value_name = "DIR", default_value = "chaos-report")]
+    pub report: PathBuf,
+    /// Configuration for the service, on top of the run's own
+    #[arg(long = "config", value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Keep the data folder (store, logs, keys) here
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    let sound = (0.5..=1_440.0).contains(&minutes);
+    if sound { Ok(minutes) } else { Err("expected 0.5 to 1440".to_owned()) }
+}
+
+/// What can be done to a house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum MischiefKind {
+    /// SIGKILL, also in the middle of a start
+    Kill,
+    /// SIGSTOP for longer than every deadline
+    Freeze,
+    /// No room on the disk of store and log
+    Disk,
+    /// Connections to the channels break
+    Cut,
+    /// The channels' clock is minutes off
+    Clock,
+}
+
+impl MischiefKind {
+    /// The word for it, as on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            MischiefKind::Kill => "kill",
+            MischiefKind::Freeze => "freeze",
+            MischiefKind::Disk => "disk",
+            MischiefKind::Cut => "cut",
+            MischiefKind::Clock => "clock",
+        }
+    }
+}
+
+/// How a disk is made full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DiskKind {
+    /// A tmpfs if it can be mounted, else a limit
+    Auto,
+    /// A small file system in memory, filled by a ballast file
+    Tmpfs,
+    /// The service may not write to files beyond their first bytes (RLIMIT_FSIZE)
+    Limit,
+}
+
+impl Chaos {
+    pub(crate) fn kinds(&self) -> Vec<MischiefKind> {
+        use clap::ValueEnum as _;
+        if self.only.is_empty() { MischiefKind::value_variants().to_vec() } else { self.only.clone() }
+    }
+
+    /// How long orders come in, in seconds, if somebody said so.
+    pub(crate) fn lasts_s(&self, orders_per_s: f64) -> Option<f64> {
+        self.minutes.map(|m| m * 60.0).or_else(|| self.orders.map(|n| f64::from(n) / orders_per_s))
+    }
+
+    /// The command that plans the same run.
+    pub(crate) fn repeat(&self) -> String {
+        let mut text = format!("rushpay chaos --seed {}", self.seed);
+        if let Some(kills) = self.kills {
+            text += &format!(" --kills {kills}");
+        }
+        if let Some(minutes) = self.minutes {
+            text += &format!(" --minutes {minutes}");
+        }
+        if let Some(orders) = self.orders {
+            text += &format!(" --orders {orders}");
+        }
+        if !self.only.is_empty() {
+            let only: Vec<&str> = self.only.iter().map(|kind| kind.name()).collect();
+            text += &format!(" --only {}", only.join(","));
+        }
+        text
+    }
 }
 
 /// `sandbox`

@@ -11,7 +11,7 @@ mod logging;
 mod relay;
 mod sign;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
-            eprintln!("rushpay: {}", commands::in_words(&error));
+            // Where nothing can be written, the exit code has to do.
+            let _unwritable = writeln!(std::io::stderr(), "rushpay: {}", commands::in_words(&error));
             let usage = error.is::<config::BadConfig>() || error.is::<channels::Error>();
             ExitCode::from(if usage { USAGE } else { FAILED })
         }

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{House, order};
 use serde_json::{Value, json};
 
@@ -168,4 +170,19 @@ async fn a_payer_whose_client_cannot_pay_in_place_gets_a_page_for_the_browser() 
     );
     assert_eq!(house.pay(&page).await.0, 200);
     house.until(&id, |o| o["state"] == "success").await;
+}
+
+#[actix_web::test]
+async fn a_log_that_cannot_be_written_costs_its_lines_and_nothing_else() {
+    // What a full disk does to a log on it. Complaining of that on standard error would panic the thread that logs.
+    let house = House::start_logging("", Some(Path::new("/dev/full"))).await;
+    // Something is logged on every thread: what cannot be read, a payer's refusal, a channel that fails.
+    house.faults(&json!({ "wechat": { "error_rate": 0.5, "notify": { "forged": 1.0 } } })).await;
+    for n in 0..4 {
+        let (_, shown) = house.post_text("/v1/orders", &order(&format!("F{n}")).to_string(), "wait=10").await;
+        let id = shown["id"].as_str().unwrap().to_owned();
+        let shown = house.until(&id, |o| !o["credential"].is_null()).await;
+        assert_eq!(house.pay(&shown).await.0, 200);
+        house.until(&id, |o| o["state"] == "success").await;
+    }
 }

@@ -1,6 +1,6 @@
 //! The service and the sandbox as a payer and a backend reach them: over HTTP, and stubbornly.
 //!
-//! A request without an answer, or with 429 or 5xx, is repeated unchanged until it is answered or the run's
+//! A request without an answer, or with 408, 429 or 5xx, is repeated unchanged until it is answered or the run's
 //! time is up: every call here is safe to repeat (orders by their number, the rest by nature). How often
 //! that happened is counted. Connections are kept alive and opened as needed.
 
@@ -117,8 +117,12 @@ impl House {
 
     /// Waits until the order differs from `version`; at most one long poll's time.
     pub(crate) async fn look(&self, id: &str, version: u64) -> Result<Reply, OutOfTime> {
-        let left = self.deadline.get().saturating_duration_since(Instant::now()).as_secs();
-        let wait = POLL_S.min(left.max(1));
+        let left = self.deadline.get().saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // A service that answers every poll, and never with news, must not keep the run from ending.
+            return Err(OutOfTime);
+        }
+        let wait = POLL_S.min(left.as_secs().max(1));
         let path = format!("/v1/orders/{id}?wait={wait}&version={version}");
         self.call(Method::GET, &path, None, PATIENCE + Duration::from_secs(wait)).await
     }
@@ -153,7 +157,12 @@ impl House {
                     tally.second(self.clock.now()).pushed_back += 1;
                     after.unwrap_or(pause).max(PAUSE_MIN)
                 }
-                Ok((status, body, _)) if !status.is_server_error() => return Ok(Reply { status, body }),
+                // A server that stood still for a while calls the request that waited meanwhile too late (408).
+                Ok((status, body, _))
+                    if !status.is_server_error() && status != StatusCode::REQUEST_TIMEOUT =>
+                {
+                    return Ok(Reply { status, body });
+                }
                 Ok(_) | Err(_) => {
                     let mut tally = self.tally();
                     tally.unanswered += 1;

@@ -21,9 +21,13 @@ mod watch;
 mod wire;
 
 pub use limits::raise_open_files;
+pub use payer::Acceptance;
 pub use plan::{Behaviour, PlannedOrder, plan};
 pub use progress::{Observer, Tick};
-pub use report::{AuditFigures, Comparison, GoalResult, Percentiles, ProcessFigures, Report, Weather};
+pub use report::{
+    AuditFigures, ChaosReport, Comparison, GoalResult, Judgement, Mischief, Percentiles, ProcessFigures,
+    Report, Weather,
+};
 pub use run::{RunOptions, RunResult, Target, run};
 pub use scenario::{
     ArrivalMode, Arrivals, Basket, Error, FaultChange, FaultSet, Goals, Mix, Node, Payer, Scenario, Spread,

@@ -13,7 +13,12 @@ pub(crate) fn float(value: u64) -> f64 {
 
 /// The float of a count in memory.
 pub(crate) fn float_of(count: usize) -> f64 {
-    float(u64::try_from(count).unwrap_or(u64::MAX))
+    float(self::count(count))
+}
+
+/// A count in memory as a figure.
+pub(crate) fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Rounds to the nearest integer; below zero and not-a-number become 0.

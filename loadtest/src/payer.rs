@@ -34,10 +34,25 @@ pub(crate) struct Town {
     pub(crate) run: String,
 }
 
-/// The end of a story: how, and the order's id if it was accepted.
+/// The end of a story: how, and what the service said when it accepted the order.
 pub(crate) struct Story {
     pub(crate) ending: Ending,
-    pub(crate) id: Option<String>,
+    pub(crate) accepted: Option<Acceptance>,
+}
+
+/// The service's word that it has an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The order's id.
+    pub id: String,
+    /// The backend's number of it.
+    pub order_no: String,
+    /// What was ordered for, in fen.
+    pub amount_fen: u64,
+    /// When the word came, counted from the start of the run.
+    pub at: Duration,
+    /// Whether the payer has read since that the order is paid, which is never taken back.
+    pub read_success: bool,
 }
 
 /// Why a step stopped short.
@@ -74,23 +89,27 @@ struct Payer {
 
 /// Lives one payer's story. `intended` is the planned moment as time since the start.
 pub(crate) async fn live(town: Rc<Town>, plan: PlannedOrder, intended: Duration) -> anyhow::Result<Story> {
-    let (behaviour, mut id) = (plan.behaviour, None);
-    let ending = match story(&town, plan, intended, &mut id).await {
+    let (behaviour, mut accepted) = (plan.behaviour, None);
+    let ending = match story(&town, plan, intended, &mut accepted).await {
         Ok(ending) | Err(Stop::Ending(ending)) => ending,
         Err(Stop::Broken(error)) => return Err(error),
     };
     let at = town.house.clock.now();
     town.house.tally().ended(at, behaviour, ending);
-    Ok(Story { ending, id })
+    if let Some(accepted) = &mut accepted {
+        accepted.read_success = ending == Ending::Seen(State::Success);
+    }
+    Ok(Story { ending, accepted })
 }
 
 async fn story(
     town: &Rc<Town>,
     plan: PlannedOrder,
     intended: Duration,
-    id: &mut Option<String>,
+    accepted: &mut Option<Acceptance>,
 ) -> Step<Ending> {
-    let reply = order(town, &plan).await?;
+    let order_no = format!("{}-{:07}", town.run, plan.index);
+    let reply = order(town, &plan, &order_no).await?;
     let at = town.house.clock.now();
     if !reply.status.is_success() {
         Tally::note(&mut town.house.tally().refused, &reply.code());
@@ -98,7 +117,8 @@ async fn story(
     }
     town.house.tally().accepted(at, at.saturating_sub(intended));
     let view = house::order(&reply)?;
-    *id = Some(view.id.clone());
+    let (id, amount_fen) = (view.id.clone(), plan.amount_fen);
+    *accepted = Some(Acceptance { id, order_no, amount_fen, at, read_success: false });
     if !town.scenario.payer.pays {
         return Ok(Ending::Accepted);
     }
@@ -113,11 +133,11 @@ async fn story(
     payer.pay_up(view, intended).await
 }
 
-async fn order(town: &Town, plan: &PlannedOrder) -> Result<house::Reply, OutOfTime> {
+async fn order(town: &Town, plan: &PlannedOrder, order_no: &str) -> Result<house::Reply, OutOfTime> {
     let mix = &town.scenario.mix;
     let student = 20_230_000 + plan.payer;
     let new = NewOrder {
-        order_no: &format!("{}-{:07}", town.run, plan.index),
+        order_no,
         merchant_id: &format!("canteen-{}", plan.merchant),
         amount_fen: plan.amount_fen,
         description: "Lunch",
@@ -362,11 +382,15 @@ impl Payer {
     async fn try_pay(&self, channel: &str, credential: &RawValue, outcome: &str) -> Step<Option<i64>> {
         let payer = format!("stu-{}", 20_230_000 + self.plan.payer);
         let pay = Pay { channel, credential, payer: &payer, outcome };
+        let asked_us = num::wall_us();
         let paid = self.town.house.pay(&pay).await?;
+        let answered_us = num::wall_us();
         let mut tally = self.town.house.tally();
         if paid.paid {
             tally.payments += 1;
-            Ok(Some(paid.paid_at_us.unwrap_or_else(num::wall_us)))
+            // The channel's clock may be wrong, even on purpose; both processes share the machine's.
+            let told = paid.paid_at_us.filter(|at| (asked_us..=answered_us).contains(at));
+            Ok(Some(told.unwrap_or(answered_us)))
         } else {
             Tally::note(&mut tally.payments_refused, paid.reason.as_deref().unwrap_or("unsaid"));
             Ok(None)

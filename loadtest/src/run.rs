@@ -18,7 +18,7 @@ use url::Url;
 use crate::{
     house::{self, House},
     limits, num,
-    payer::{Story, Town, live},
+    payer::{Acceptance, Story, Town, live},
     plan::{PlannedOrder, plan},
     process,
     progress::{Console, Observer, Tick},
@@ -68,6 +68,8 @@ pub struct RunResult {
     pub started_wall_us: i64,
     /// What the payers saw.
     pub tally: Tally,
+    /// Every order that the service said it has.
+    pub accepted: Vec<Acceptance>,
     /// What the service counted.
     pub counters: Counters,
     /// What the router decided.
@@ -171,6 +173,7 @@ async fn drive(
     } else {
         weather.abort();
     }
+    let accepted = stories.iter().filter_map(|story| story.accepted.clone()).collect();
     if town.scenario.payer.pays {
         last_words(&town, stories).await;
     }
@@ -186,6 +189,7 @@ async fn drive(
         ended_s: ended.as_secs_f64(),
         started_wall_us: clock.start_wall_us,
         tally: town.house.take_tally(),
+        accepted,
         counters,
         switches,
         webhooks: sink.counts(),
@@ -345,7 +349,7 @@ async fn last_words(town: &Rc<Town>, stories: Vec<Story>) {
         if !matches!(story.ending, Ending::Left | Ending::OutOfTime) {
             continue;
         }
-        let Some(id) = story.id else {
+        let Some(Acceptance { id, .. }) = story.accepted else {
             town.house.tally().never_accepted += 1;
             continue;
         };

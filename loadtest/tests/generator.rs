@@ -85,11 +85,24 @@ async fn the_whole_story_is_told_from_order_to_webhook() {
 #[tokio::test]
 async fn a_busy_or_broken_service_is_asked_again_with_the_same_order_number() {
     let fake = Fake::start(Manners { push_back: 30, break_after_taking: 20, ..Manners::default() });
-    let report = Report::from(drive(&fake, &scenario(100, 0.5, "")).await.unwrap());
+    let run = drive(&fake, &scenario(100, 0.5, "")).await.unwrap();
+    let ids: std::collections::HashSet<&str> = run.accepted.iter().map(|a| a.id.as_str()).collect();
+    assert!(ids.len() == 100 && run.accepted.iter().all(|a| a.read_success), "every promise is remembered");
+    let report = Report::from(run);
     assert_eq!((report.accepted, report.succeeded), (100, 100));
     assert_eq!(fake.seen().orders, 100, "no order was made twice");
     assert_eq!((report.pushed_back, report.unanswered), (30, 20));
     assert_eq!(report.failed_reasons(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn orders_that_never_end_do_not_keep_the_run_from_ending() {
+    let fake = Fake::start(Manners { deaf: true, ..Manners::default() });
+    let scenario = Scenario { drain_limit_s: 2.0, ..scenario(20, 0.5, "") };
+    let started = Instant::now();
+    let report = Report::from(drive(&fake, &scenario).await.unwrap());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!((report.accepted, report.payments, report.succeeded, report.open), (20, 20, 0, 20));
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 
 mod audit;
 mod callbacks;
+mod chaos;
 mod doctor;
 mod explain;
+mod house;
 mod loadtest;
 mod migrate;
 mod operator;
@@ -29,6 +31,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Rush(args) => rush::run(args).await,
+        Command::Chaos(args) => chaos::run(args).await,
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Loadtest(args) => loadtest::run(args).await,
         Command::Audit(args) => audit::run(args).await,

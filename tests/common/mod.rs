@@ -42,6 +42,11 @@ pub fn http() -> reqwest::Client {
 
 impl House {
     pub async fn start(more: &str) -> House {
+        House::start_logging(more, None).await
+    }
+
+    /// With standard error going to a file of the caller's.
+    pub async fn start_logging(more: &str, log: Option<&Path>) -> House {
         let dir = tempfile::tempdir().unwrap();
         let listen = format!("127.0.0.1:{}", free_port());
         let config = dir.path().join("test.toml");
@@ -50,7 +55,8 @@ impl House {
             dir.path().join("rushpay.db").display()
         );
         std::fs::write(&config, text).unwrap();
-        let child = serve(&config, dir.path());
+        let own = dir.path().join("log");
+        let child = serve(&config, log.unwrap_or(&own));
         let api = format!("http://{listen}");
         let mut house = House { dir, api, http: http(), config, child };
         house.wait_ready().await;
@@ -90,7 +96,7 @@ impl House {
     }
 
     pub async fn start_again(&mut self) {
-        self.child = serve(&self.config, self.dir.path());
+        self.child = serve(&self.config, &self.dir.path().join("log"));
         self.wait_ready().await;
     }
 
@@ -201,8 +207,8 @@ async fn read(answer: reqwest::Response) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-fn serve(config: &Path, dir: &Path) -> Child {
-    let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
+fn serve(config: &Path, log: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).unwrap();
     Command::new(BIN)
         .args(["serve", "--sandbox", "--config"])
         .arg(config)

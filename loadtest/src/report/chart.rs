@@ -22,6 +22,15 @@ pub(super) struct Series {
     pub(super) points: Vec<(f64, Option<f64>)>,
 }
 
+/// A span of seconds with a reason to hover over.
+pub(super) struct Band {
+    /// Which colour, 0 to 5.
+    pub(super) colour: usize,
+    pub(super) from: f64,
+    pub(super) to: f64,
+    pub(super) reason: String,
+}
+
 /// A vertical line with a reason to hover over.
 pub(super) struct Mark {
     /// The style: `mark` for what the service decided, `weather` for what was done to it.
@@ -57,12 +66,18 @@ impl Frame {
 
 /// Lines over seconds. `unit` labels the vertical axis.
 pub(super) fn lines(series: &[Series], marks: &[Mark], unit: &str) -> String {
+    lines_over(series, &[], marks, unit)
+}
+
+/// Lines over seconds, in front of spans of time.
+pub(super) fn lines_over(series: &[Series], bands: &[Band], marks: &[Mark], unit: &str) -> String {
     let values = || series.iter().flat_map(|s| s.points.iter());
     let x_max = values().map(|(x, _)| *x).fold(1.0, f64::max).ceil();
     let peak = values().filter_map(|(_, y)| *y).fold(0.0, f64::max);
     let (step, y_top) = ticks(peak);
     let frame = Frame { x: (0.0, x_max), y_top, log_x: false };
     let mut svg = open();
+    draw_bands(&mut svg, &frame, bands);
     grid_y(&mut svg, &frame, step, unit);
     seconds_axis(&mut svg, &frame);
     draw_marks(&mut svg, &frame, marks);
@@ -206,6 +221,21 @@ fn seconds_axis(svg: &mut String, frame: &Frame) {
             num::rounded(at, 2)
         );
         at += step;
+    }
+}
+
+fn draw_bands(svg: &mut String, frame: &Frame, bands: &[Band]) {
+    for band in bands {
+        let (left, right) = (frame.place_x(band.from), frame.place_x(band.to));
+        let _ = write!(
+            svg,
+            "<rect class=\"band c{}\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\">\
+             <title>{}</title></rect>",
+            band.colour,
+            (right - left).max(1.5),
+            HEIGHT - TOP - BOTTOM,
+            escape(&band.reason)
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 //! can know (CPU, memory, cost of a signature, audit) stay empty until [`Report::finish`]. A report never
 //! hides a bad run: [`Report::failed_reasons`] says why its figures or its books cannot be trusted.
 
+mod chaos;
 mod chart;
 mod compare;
 mod goals;
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+pub use chaos::{ChaosReport, Judgement, Mischief};
 pub use compare::Comparison;
 pub use goals::GoalResult;
 pub use weather::Weather;

@@ -41,6 +41,7 @@ pub(in crate::report) fn sample() -> RunResult {
         ended_s: 12.0,
         started_wall_us: 1_767_225_600_000_000,
         tally,
+        accepted: Vec::new(),
         counters: Counters::of(&[("polls", 50), ("hedges", 3), ("signatures", 150), ("verifications", 250)]),
         switches: vec![Switch {
             at_s: 5.25,

@@ -34,6 +34,8 @@ pub(crate) struct Manners {
     pub(crate) push_back: usize,
     /// So many orders are taken, and the connection breaks before the answer.
     pub(crate) break_after_taking: usize,
+    /// Payments are taken and no order hears of one; every poll is answered with nothing new.
+    pub(crate) deaf: bool,
     /// The sandbox refuses fault tables.
     pub(crate) refuse_faults: bool,
 }
@@ -234,7 +236,7 @@ impl House {
     fn pay(&self, body: &Value) -> Answer {
         let code = body["credential"]["code_url"].as_str().unwrap();
         let id = code.strip_prefix("weixin://").unwrap();
-        if body["outcome"] == "pay" && self.change(id, "success") {
+        if body["outcome"] == "pay" && (self.manners.deaf || self.change(id, "success")) {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
             return reply(200, &json!({"paid": true, "trade_no": "t", "paid_at_us": now.as_micros() as u64}));
         }

@@ -1,17 +1,18 @@
 //! `rushpay rush`: the whole house as processes of its own, a load, an audit, a report.
 
 mod floor;
-mod house;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use ::loadtest::{AuditFigures, Comparison, ProcessFigures, Report, RunOptions, Scenario, Target};
+use ::loadtest::{Comparison, ProcessFigures, Report, RunOptions, Scenario, Target};
 use anyhow::Context as _;
-use store::{SqliteOptions, SqliteStore};
 
-use super::{loadtest::Silent, say};
-use crate::{audit, cli::Rush};
-use house::House;
+use super::{
+    house::{Grounds, House},
+    loadtest::Silent,
+    say,
+};
+use crate::cli::Rush;
 
 pub(super) async fn run(args: Rush) -> anyhow::Result<bool> {
     if args.list {
@@ -58,7 +59,15 @@ async fn one(args: &Rush, scenario: &Scenario, keep: Option<&Path>) -> anyhow::R
     let throwaway = tempfile::Builder::new().prefix("rushpay-rush-").tempdir().context("making a folder")?;
     let dir = keep.unwrap_or(throwaway.path());
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    let mut house = House::start(dir, args.seed, &scenario.mix, &args.config).await?;
+    let grounds = Grounds {
+        dir,
+        disk: dir,
+        seed: args.seed,
+        mix: &scenario.mix,
+        configs: &args.config,
+        spared_file_limits: false,
+    };
+    let mut house = House::start(grounds).await?;
     let target = Target {
         api_url: house.api_url.clone(),
         sandbox_url: house.sandbox_url.clone(),
@@ -77,7 +86,7 @@ async fn one(args: &Rush, scenario: &Scenario, keep: Option<&Path>) -> anyhow::R
         }
     };
     let totals = house.stop_service().await?;
-    let report = audit_of(dir, &house.sandbox_url).await?;
+    let report = house.audit().await?;
     house.stop_sandbox().await?;
     let floor = floor::measure()?;
     let process = ProcessFigures {
@@ -88,20 +97,3 @@ async fn one(args: &Rush, scenario: &Scenario, keep: Option<&Path>) -> anyhow::R
     };
     Ok(Report::from(result).finish(Some(process), Some(report)))
 }
-
-async fn audit_of(dir: &Path, sandbox_url: &str) -> anyhow::Result<AuditFigures> {
-    let path = house::store_path(dir);
-    let store = SqliteStore::open(&path, &SqliteOptions::default()).await.context("opening the store")?;
-    let report = audit::audit(&store, Some(sandbox_url)).await?;
-    let fen = |fen: i64| u64::try_from(fen).unwrap_or_default();
-    Ok(AuditFigures {
-        clean: report.clean,
-        orders: report.orders,
-        captured_fen: fen(report.captured_fen),
-        refunded_fen: fen(report.refunded_fen),
-        violations: report.violations.iter().map(|v| format!("{}: {}", v.code, v.detail)).collect(),
-    })
-}
-
-/// A process that has not ended by now is ended.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
