@@ -30,7 +30,7 @@ pub struct Mischief {
     pub until_s: Option<f64>,
     /// How many times the service was killed for it.
     pub kills: u32,
-    /// From the start of the process, its waking, or the room on its disk until it took orders, in milliseconds.
+    /// From the start of the process or its waking until it was ready for orders, in milliseconds.
     pub ready_ms: Option<f64>,
     /// The longest time without an accepted order around it, in seconds, if it was done to the service.
     pub outage_s: Option<f64>,
@@ -358,7 +358,7 @@ impl ChaosReport {
 
     fn table(&self, body: &mut String) {
         body.push_str(
-            "<h2>Mischief</h2><div class=\"scroll\"><table class=\"text\"><tr><th>planned</th><th>done</th>\
+            "<h2>Mischief</h2><div class=\"scroll\"><table class=\"text acts\"><tr><th>planned</th><th>done</th>\
              <th>what</th><th>over after</th><th>ready in</th><th>no order accepted for</th><th>seen</th></tr>",
         );
         for m in &self.mischief {

@@ -29,7 +29,7 @@ td:first-child,th:first-child,.text td,.text th{text-align:left}th{font-weight:5
 .grid{stroke:var(--edge);stroke-width:1}.line{fill:none;stroke-width:1.8;stroke-linejoin:round}
 path.c0{stroke:var(--c0)}path.c1{stroke:var(--c1)}path.c2{stroke:var(--c2)}path.c3{stroke:var(--c3)}path.c4{stroke:var(--c4)}path.c5{stroke:var(--c5)}
 rect.c0{fill:var(--c0)}rect.c1{fill:var(--c1)}rect.c2{fill:var(--c2)}rect.c3{fill:var(--c3)}rect.c4{fill:var(--c4)}rect.c5{fill:var(--c5)}
-.band{fill-opacity:.28}
+.band{fill-opacity:.28}.acts td{white-space:nowrap}.acts td:nth-child(3),.acts td:last-child{white-space:normal}
 .key{display:inline-block;width:11px;height:11px;border-radius:3px;margin:0 5px 0 10px}.legend{margin:0 0 4px;font-size:13px;color:var(--dim)}
 .key.c0{background:var(--c0)}.key.c1{background:var(--c1)}.key.c2{background:var(--c2)}.key.c3{background:var(--c3)}.key.c4{background:var(--c4)}.key.c5{background:var(--c5)}
 .mark line{stroke:var(--fg);stroke-width:1;stroke-dasharray:3 3}.mark text{fill:var(--fg)}

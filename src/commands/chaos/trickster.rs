@@ -137,14 +137,18 @@ impl Trickster<'_> {
         let freed = self.disk.free(house.pid());
         outcome.and(freed)?;
         self.show.note("room again");
-        let pid = house.pid();
-        self.ready(house, record).await?;
-        if !killed && house.pid() != pid {
-            record.problem = Some("the service did not outlive a full disk".into());
+        if killed {
+            return self.ready(house, record).await;
         }
-        Ok(())
+        // It has been answering all the time; how long it took no orders shows in their moments.
+        if let Some(status) = house.ended()? {
+            record.problem =
+                Some(format!("the service did not outlive a full disk ({status}): {}", house.tail()));
+        }
+        house.ready_at_last(PATIENCE).await.map(drop)
     }
 
+    /// Waits until somebody is refused an order, and then as long as was planned.
     async fn while_full(
         &self,
         house: &mut House,
@@ -189,7 +193,7 @@ impl Trickster<'_> {
         record.ready_ms = Some((from.elapsed().as_secs_f64() * 1e6).round() / 1e3);
         if failed_starts > 0 {
             let separator = if record.seen.is_empty() { "" } else { "; " };
-            record.seen += &format!("{separator}{failed_starts} starts failed before");
+            record.seen += &format!("{separator}failed starts before: {failed_starts}");
         }
         Ok(())
     }
@@ -256,10 +260,9 @@ impl Trickster<'_> {
     }
 
     async fn skew(&self, offset_s: i64, lasts: Duration, record: &mut Mischief) -> anyhow::Result<()> {
-        let shown = self.sandbox.set_clock(offset_s).await?;
+        let off_s = self.sandbox.set_clock(offset_s).await? - now_s();
         sleep(lasts).await;
         self.sandbox.set_clock(0).await?;
-        let off_s = shown - now_s();
         record.seen = format!("the channels' clock showed {off_s:+} s");
         if (off_s - offset_s).abs() > 60 {
             record.problem = Some(format!("the channels' clock was off by {off_s} s"));
