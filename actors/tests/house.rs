@@ -14,7 +14,9 @@ mod common;
 
 use std::time::Duration;
 
+use actors::HearError;
 use common::{Double, house, request, until};
+use diesel::{Connection as _, SqliteConnection, connection::SimpleConnection as _};
 use domain::{ChannelKind, ChannelOrderNo, order::Event, tuning::Tuning};
 use store::Cause;
 
@@ -253,5 +255,40 @@ async fn a_split_order_goes_on_with_its_next_part_after_a_restart() {
     assert_eq!((again.fresh, again.id), (false, id));
     let events = second.store.events_after(0, 10).await.unwrap();
     assert_eq!(events.len(), 1, "told once, about the whole");
+    second.running.stop(Duration::from_secs(2)).await;
+}
+
+#[actix_rt::test]
+async fn an_order_that_could_not_be_read_at_the_start_is_read_without_anybodys_asking() {
+    let dir = tempfile::tempdir().unwrap();
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let first = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let id = first.service.accept(request("S1", 1850, &[]), "h".to_owned()).await.unwrap().id;
+    let shown = until(&first.service, id, |v| !v["credential"].is_null()).await;
+    first.running.stop(Duration::from_secs(2)).await;
+    drop(first.store);
+
+    // The order is there, its history is not: the sweep finds it, and its actor cannot load it.
+    let mut tables = SqliteConnection::establish(&dir.path().join("rushpay.db").to_string_lossy()).unwrap();
+    tables.batch_execute("ALTER TABLE order_events RENAME TO away").unwrap();
+    let second = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    wechat.pay(&number(&shown, 0), 1850);
+    let bound = tokio::time::Instant::now() + Duration::from_secs(15);
+    while second.service.stats().open_orders == 0 {
+        assert!(tokio::time::Instant::now() < bound, "the sweep found nothing");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Who tells it something hears at once that nothing is confirmed.
+    let asked = tokio::time::Instant::now();
+    let unread = second.service.hear(id, Event::Tick, Cause::new("tick", "test", "")).await;
+    assert_eq!(unread, Err(HearError::Unconfirmed));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    tables.batch_execute("ALTER TABLE away RENAME TO order_events").unwrap();
+
+    // Only the store is asked from here on, so that nothing but the actor itself makes it try again.
+    while !matches!(&second.store.order_load(id).await, Ok(Some(order)) if order.state.is_terminal()) {
+        assert!(tokio::time::Instant::now() < bound, "nobody read the order again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     second.running.stop(Duration::from_secs(2)).await;
 }

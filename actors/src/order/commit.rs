@@ -86,10 +86,14 @@ impl OrderActor {
     }
 
     /// A store in trouble is not asked in a tight loop.
-    fn load_later(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn load_later(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.load_planned, true) {
+            return;
+        }
         ctx.run_later(std::time::Duration::from_millis(500), |actor, ctx| {
+            actor.load_planned = false;
             if actor.order.is_none() && !actor.retiring {
-                actor.load(ctx);
+                actor.load(None, ctx);
             }
         });
     }

@@ -125,6 +125,8 @@ pub(crate) struct OrderActor {
     intake: Option<IntakeSlot>,
     /// The registry was asked to let go of this life.
     retiring: bool,
+    /// The row will be loaded in a moment.
+    load_planned: bool,
 }
 
 impl OrderActor {
@@ -139,28 +141,54 @@ impl OrderActor {
         let (id, mut desk) = (order.id, Desk::default());
         // An attempt that was accepted with its order was written down in this life: nobody has called it before.
         order.attempts.iter().for_each(|attempt| desk.planned(attempt.no));
-        OrderActor { id, house, registry, order: Some(order), desk, last_used, intake, retiring: false }
+        OrderActor { last_used, intake, desk, ..OrderActor::new(house, registry, id, Some(order)) }
     }
 
     /// The actor of an order that is in the store.
     pub(crate) fn revived(house: Arc<House>, registry: Handle<OrderRegistry>, id: OrderId) -> OrderActor {
-        let desk = Desk::default();
-        OrderActor { id, house, registry, order: None, desk, last_used: None, intake: None, retiring: false }
+        OrderActor::new(house, registry, id, None)
     }
 
-    /// Loads the row while the mailbox waits, then does what is owed.
-    fn load(&mut self, ctx: &mut Context<Self>) {
+    fn new(
+        house: Arc<House>,
+        registry: Handle<OrderRegistry>,
+        id: OrderId,
+        order: Option<Box<Order>>,
+    ) -> OrderActor {
+        OrderActor {
+            id,
+            house,
+            registry,
+            order,
+            desk: Desk::default(),
+            last_used: None,
+            intake: None,
+            retiring: false,
+            load_planned: false,
+        }
+    }
+
+    /// Loads the row while the mailbox waits, then does what is owed, and hears what it was loaded for.
+    fn load(&mut self, hear: Option<Hear>, ctx: &mut Context<Self>) {
         let (store, id) = (self.house.store.clone(), self.id);
         async move { store.order_load(id).await }
             .into_actor(self)
-            .map(|loaded, actor, ctx| match loaded {
-                Ok(Some(order)) => {
-                    actor.order = Some(Box::new(order));
-                    actor.settle_or_work(ctx);
+            .map(|loaded, actor, ctx| {
+                match loaded {
+                    Ok(Some(order)) => {
+                        actor.order = Some(Box::new(order));
+                        actor.settle_or_work(ctx);
+                    }
+                    Ok(None) => actor.retire(ctx),
+                    // Nobody else would try again: the registry sees a life that goes on, and a message may never come.
+                    Err(error) => {
+                        warn!(order.id = %actor.id, %error, "the order could not be loaded");
+                        actor.load_later(ctx);
+                    }
                 }
-                Ok(None) => actor.retire(ctx),
-                // The next message, or the registry's sweep, tries again.
-                Err(error) => warn!(order.id = %actor.id, %error, "the order could not be loaded"),
+                if let Some(hear) = hear {
+                    actor.hear(hear, ctx);
+                }
             })
             .wait(ctx);
     }
@@ -231,7 +259,7 @@ impl Actor for OrderActor {
         ctx.set_mailbox_capacity(MAILBOX);
         match self.order {
             Some(_) => self.settle_or_work(ctx),
-            None => self.load(ctx),
+            None => self.load(None, ctx),
         }
     }
 }
@@ -242,8 +270,7 @@ impl Handler<Hear> for OrderActor {
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
         // A message that was on its way to a retiring life is still heard; the order may be open again after it.
         if self.order.is_none() && !self.retiring {
-            self.load(ctx);
-            ctx.notify(hear);
+            self.load(Some(hear), ctx);
         } else {
             self.hear(hear, ctx);
         }
