@@ -262,11 +262,26 @@ pub(crate) struct Audit {
     #[command(flatten)]
     pub files: Files,
     /// Control address of the sandbox, to compare with the channels' own books
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "verify")]
     pub sandbox: Option<String>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Write a signed certificate of what was found to this file, which must not exist
+    #[arg(long, value_name = "FILE", requires = "sign_key", conflicts_with = "verify")]
+    pub certificate: Option<PathBuf>,
+    /// The Ed25519 key that signs the certificate (PEM); made if it is not there
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub sign_key: Option<PathBuf>,
+    /// The certificate before this one, whose digest the new one names
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub previous: Option<PathBuf>,
+    /// Check a certificate: signature, inner consistency, and the store, if it is there
+    #[arg(long, value_name = "FILE")]
+    pub verify: Option<PathBuf>,
+    /// The public key that must have signed it (ed25519:…); otherwise the certificate vouches for itself
+    #[arg(long, value_name = "PUBLIC_KEY", requires = "verify")]
+    pub trust: Option<String>,
 }
 
 /// `explain`

@@ -45,6 +45,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A key file cannot be made.
+    #[error("cannot write key file {}: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A secret file can be read or written by everybody on the machine.
     #[error("key file {} is open to everybody (mode {mode:03o}); run: chmod 600 {}", path.display(), path.display())]
     TooOpen {

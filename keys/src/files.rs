@@ -3,7 +3,11 @@
 //! A private key or secret that everybody on the machine can reach is refused before its content is read.
 //! Every error names the path; none shows the content.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    path::Path,
+};
 
 use crate::{CertificateFacts, Error, RsaVerifier, Secret, check_private_key};
 
@@ -30,6 +34,20 @@ impl KeyFile {
     /// - [`Error::Unreadable`], [`Error::TooOpen`]: as [`KeyFile::read_private`].
     pub fn read_private_bytes(path: &Path) -> Result<Vec<u8>, Error> {
         read_bytes(path, true)
+    }
+
+    /// Writes a private key to a file that must not exist, closed to everybody else.
+    ///
+    /// # Errors
+    /// - [`Error::Unwritable`]: it exists, or cannot be written.
+    pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+        let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(unwritable)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(unwritable)
     }
 
     /// A secret on one line (such as the APIv3 key), without the white space around it.

@@ -1,6 +1,6 @@
 //! Keys and signature primitives that the channels and the sandbox share.
 //!
-//! Owns signing and verifying (SHA256withRSA, HMAC-SHA256), sealing (AES-256-GCM), the facts of a certificate
+//! Owns signing and verifying (SHA256withRSA, HMAC-SHA256, Ed25519), sealing (AES-256-GCM), the facts of a certificate
 //! and the reading of key files. Knows no channel: what is signed is the caller's text.
 //! The hot path runs on aws-lc-rs; the `rsa` crate makes, reads and checks keys and is the second opinion
 //! ([`mod@reference`]) that a test compares byte for byte.
@@ -10,6 +10,7 @@ mod certificate;
 mod chain;
 mod cipher;
 mod digest;
+mod ed25519;
 mod error;
 mod files;
 mod generate;
@@ -24,6 +25,7 @@ pub use certificate::{CertificateFacts, serial_eq};
 pub use chain::{Anchors, Untrusted};
 pub use cipher::{open, seal};
 pub use digest::{HmacKey, hmac_sha256, md5_hex, sha1_hex, sha256_hex, slices_equal};
+pub use ed25519::{Ed25519Signer, Ed25519Verifier};
 pub use error::{BadSignature, Error};
 pub use files::KeyFile;
 pub use generate::{check_private_key, generate_rsa_pem, public_key_pem};

@@ -26,13 +26,27 @@ pub(super) async fn open(config: &config::Config) -> anyhow::Result<SqliteStore>
         .with_context(|| format!("store.path: cannot open {}", path.display()))
 }
 
-/// Opens a store that must be there already.
-pub(super) async fn open_existing(config: &config::Config) -> anyhow::Result<SqliteStore> {
+/// Opens a store that must be there already, to read it and nothing else.
+pub(super) async fn open_to_read(config: &config::Config) -> anyhow::Result<SqliteStore> {
+    let path = there(config)?;
+    let options = SqliteOptions { readers: config.store.readers, ..SqliteOptions::default() };
+    SqliteStore::open_to_read(path, &options)
+        .await
+        .with_context(|| format!("store.path: cannot open {}", path.display()))
+}
+
+fn there(config: &config::Config) -> anyhow::Result<&std::path::Path> {
     let path = &config.store.path;
     anyhow::ensure!(
         path.exists(),
         "store.path: there is no {}; give --config or run where it is",
         path.display()
     );
+    Ok(path)
+}
+
+/// Opens a store that must be there already.
+pub(super) async fn open_existing(config: &config::Config) -> anyhow::Result<SqliteStore> {
+    there(config)?;
     open(config).await
 }

@@ -25,6 +25,10 @@ pub enum Error {
     /// The database file cannot be used; the text names the file and says what to do.
     #[error("{0}")]
     Open(String),
+    /// The database file is damaged, or not ours to write: another program's, or a newer version's. Not one byte of it
+    /// was changed; the text names the file, what is wrong, and what to do.
+    #[error("{0}")]
+    Unsound(String),
 }
 
 impl Error {

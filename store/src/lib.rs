@@ -22,8 +22,8 @@ pub use entry::{
 };
 pub use error::{AppendError, Error};
 pub use rows::{
-    EventLine, NotificationFilter, OrderFilter, OrderLine, StoredEvent, TuningRow, WebhookBackend,
-    WebhookCall, WebhookDue, WebhookFilter, WebhookLine, WebhookTotals,
+    AuditPage, AuditRange, EventLine, NotificationFilter, OrderFilter, OrderLine, StoredEvent, TuningRow,
+    Unreadable, WebhookBackend, WebhookCall, WebhookDue, WebhookFilter, WebhookLine, WebhookTotals,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
@@ -97,12 +97,19 @@ pub trait Store: Send + Sync {
     /// Changes of channels' states, newest first.
     async fn switches_list(&self, limit: usize) -> Result<Vec<SwitchRow>, Error>;
 
-    /// Orders with everything the audit needs, by id.
-    async fn audit_orders(
-        &self,
-        after: Option<OrderId>,
-        limit: usize,
-    ) -> Result<Vec<domain::audit::OrderAccount>, Error>;
+    /// Orders of the range with everything that is stored under their ids, by id, all as one moment saw them,
+    /// however long the reading takes. Rows that belong to no order come too. Reading keeps a few pages ahead and
+    /// ends when the receiver is dropped.
+    async fn audit_scan(&self, range: AuditRange) -> Result<tokio::sync::mpsc::Receiver<AuditPage>, Error>;
+
+    /// What the database itself finds wrong with its file: nothing, if it is sound. Reads all of it.
+    async fn integrity(&self) -> Result<Vec<String>, Error>;
+
+    /// Marks of the store as a whole by their keys, such as its name, `store_id`.
+    async fn marks(&self) -> Result<std::collections::BTreeMap<String, String>, Error>;
+
+    /// Sets a mark, durably. Repeating is safe.
+    async fn mark_set(&self, key: &str, value: &str) -> Result<(), Error>;
 
     /// Every account's balance.
     async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error>;

@@ -189,3 +189,24 @@ pub struct NotificationFilter {
     /// At most so many.
     pub limit: usize,
 }
+
+/// Which orders an audit reads, by id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditRange {
+    /// Only ids after this one; empty for all.
+    pub after: String,
+    /// Only ids up to this one, which is included.
+    pub upto: Option<String>,
+}
+
+/// A page of an audit's reading: orders by id, or one that cannot be read.
+pub type AuditPage = Result<Vec<domain::audit::OrderAccount>, Unreadable>;
+
+/// Rows that the database cannot give out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The order they belong to; without one, reading ended there.
+    pub order: Option<String>,
+    /// What the database says.
+    pub what: String,
+}

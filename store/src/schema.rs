@@ -16,7 +16,7 @@ diesel::table! {
 diesel::table! {
     order_events (order_id, version) {
         order_id -> Text, version -> BigInt, at -> BigInt, event -> Text, source -> Text, reference -> Text,
-        facts -> Text,
+        facts -> Text, hash -> Binary,
     }
 }
 diesel::table! {
@@ -40,8 +40,8 @@ diesel::table! {
 diesel::table! {
     webhooks_out (seq) {
         seq -> BigInt, id -> Text, order_id -> Text, kind -> Text, payload -> Text, url -> Nullable<Text>,
-        created_at -> BigInt, state -> Text, tries -> BigInt, next_at -> Nullable<BigInt>,
-        backend -> Nullable<Text>, since -> BigInt,
+        created_at -> BigInt, state -> Text, tries -> BigInt, next_at -> Nullable<BigInt>, version -> BigInt,
+        seal -> BigInt, backend -> Nullable<Text>, since -> BigInt,
     }
 }
 diesel::table! {
@@ -71,5 +71,8 @@ diesel::table! {
         seq -> BigInt, at -> BigInt, channel -> Text, from_state -> Text, to_state -> Text,
         from_channel -> Text, to_channel -> Text, reason -> Text,
     }
+}
+diesel::table! {
+    store_marks (key) { key -> Text, value -> Text, at -> BigInt, }
 }
 diesel::allow_tables_to_appear_in_same_query!(orders, refunds);

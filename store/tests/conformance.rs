@@ -13,8 +13,8 @@ use domain::{
     routing::Choice,
 };
 use store::{
-    AppendError, Cause, Entry, NotificationFilter, NotificationRow, OrderCommit, OrderFilter, OutboxNew,
-    PayerRow, SqliteOptions, SqliteStore, Store, SwitchRow, TuningChange,
+    AppendError, AuditRange, Cause, Entry, NotificationFilter, NotificationRow, OrderCommit, OrderFilter,
+    OutboxNew, PayerRow, SqliteOptions, SqliteStore, Store, SwitchRow, TuningChange,
 };
 
 fn at(secs: i64) -> Timestamp {
@@ -272,12 +272,9 @@ async fn the_audit_reads_every_order_page_by_page_and_a_fresh_store_is_clean() {
         let entries = (1..=25).map(|n| new_order(n, &format!("A{n}")).1).collect();
         assert!(store.append(entries).await.iter().all(Result::is_ok));
         let mut auditor = domain::audit::Auditor::new();
-        let mut after = None;
-        loop {
-            let page = store.audit_orders(after, 10).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some(last.id.parse().unwrap());
-            page.iter().for_each(|order| auditor.order(order));
+        let mut pages = store.audit_scan(AuditRange::default()).await.unwrap();
+        while let Some(page) = pages.recv().await {
+            page.unwrap().iter().for_each(|order| auditor.order(order));
         }
         let report = auditor.finish();
         assert!(report.clean && report.orders == 25, "{report:?}");

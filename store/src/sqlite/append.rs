@@ -6,10 +6,13 @@
 
 use diesel::{
     ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, RunQueryDsl as _, SqliteConnection,
-    connection::SimpleConnection as _, result::Error as Db,
+    connection::SimpleConnection as _,
+    result::{DatabaseErrorKind, Error as Db},
 };
 use domain::{
-    AttemptNo, books,
+    AttemptNo,
+    audit::chain::{Hash, Link, LinkEvent, delivery_seal},
+    books,
     order::{Attempt, Fact, Order},
 };
 
@@ -20,6 +23,11 @@ use crate::{
 };
 
 type Outcome = Result<Appended, AppendError>;
+
+diesel::define_sql_function! {
+    /// The key of the row that was inserted last.
+    fn last_insert_rowid() -> BigInt;
+}
 
 /// Commits a group; one outcome an entry.
 pub(super) fn append(conn: &mut SqliteConnection, entries: &[Entry]) -> Vec<Outcome> {
@@ -33,7 +41,7 @@ pub(super) fn append(conn: &mut SqliteConnection, entries: &[Entry]) -> Vec<Outc
 
 /// Runs `work` in an immediate transaction. diesel's own keeps a count of open transactions, and SQLite ends one by
 /// itself when the disk is full or fails: from then on every transaction would be refused, room or no room.
-fn transaction<T>(
+pub(super) fn transaction<T>(
     conn: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Db>,
 ) -> Result<T, Db> {
@@ -70,7 +78,7 @@ fn alone(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
 
 /// A rule of the tables is our mistake; anything else is the database's state.
 fn refused(error: &Db) -> AppendError {
-    use diesel::result::DatabaseErrorKind as K;
+    use DatabaseErrorKind as K;
     match error {
         Db::DatabaseError(
             K::UniqueViolation | K::ForeignKeyViolation | K::NotNullViolation | K::CheckViolation,
@@ -101,36 +109,51 @@ fn order(conn: &mut SqliteConnection, commit: &OrderCommit) -> Result<Outcome, D
     }
     let version = signed(next.version);
     let facts = serde_json::to_string(&commit.facts).map_err(|e| Db::SerializationError(e.into()))?;
-    diesel::insert_into(s::order_events::table)
-        .values((
-            s::order_events::order_id.eq(&id),
-            s::order_events::version.eq(version),
-            s::order_events::at.eq(commit.at.micros()),
-            s::order_events::event.eq(&commit.cause.event),
-            s::order_events::source.eq(&commit.cause.source),
-            s::order_events::reference.eq(&commit.cause.reference),
-            s::order_events::facts.eq(facts),
-        ))
-        .execute(conn)?;
+    let previous = match commit.before_version {
+        0 => None,
+        before => match link_before(conn, &id, signed(before))? {
+            Some(link) => Some(link),
+            None => {
+                // Nothing but the order's row was touched, and the caller rolls that back.
+                let what = format!("the history of order {id} has no sound row {before}");
+                return Err(Db::DatabaseError(DatabaseErrorKind::CheckViolation, Box::new(what)));
+            }
+        },
+    };
+    let mut link = Link::new(
+        &id,
+        previous.as_ref(),
+        &LinkEvent {
+            version,
+            at: commit.at.micros(),
+            event: &commit.cause.event,
+            source: &commit.cause.source,
+            reference: &commit.cause.reference,
+            facts: &facts,
+            body_hash: commit.body_hash.as_deref().filter(|_| version == 1).unwrap_or_default(),
+        },
+    );
     for no in touched_attempts(&commit.facts) {
         if let Some(attempt) = next.attempt(no) {
             attempt_row(conn, next, attempt, &id)?;
         }
     }
     refund_rows(conn, commit, &id)?;
-    for (line, posting) in books::postings(&commit.facts, next).into_iter().enumerate() {
+    for (line, posting) in (0_i64..).zip(books::postings(&commit.facts, next)) {
+        link.book(line, &posting.account, posting.amount_fen);
         diesel::insert_into(s::books::table)
             .values((
                 s::books::order_id.eq(&id),
                 s::books::version.eq(version),
-                s::books::line.eq(i64::try_from(line).unwrap_or(i64::MAX)),
+                s::books::line.eq(line),
                 s::books::account.eq(posting.account),
                 s::books::amount_fen.eq(posting.amount_fen),
             ))
             .execute(conn)?;
     }
     for out in &commit.outbox {
-        let due = out.url.is_some();
+        let state = if out.url.is_some() { "due" } else { "none" };
+        let next_at = out.url.as_ref().map(|_| commit.at.micros());
         diesel::insert_into(s::webhooks_out::table)
             .values((
                 s::webhooks_out::id.eq(&out.id),
@@ -141,13 +164,38 @@ fn order(conn: &mut SqliteConnection, commit: &OrderCommit) -> Result<Outcome, D
                 s::webhooks_out::backend.eq(out.url.as_deref().map(domain::webhook::backend)),
                 s::webhooks_out::created_at.eq(commit.at.micros()),
                 s::webhooks_out::since.eq(commit.at.micros()),
-                s::webhooks_out::state.eq(if due { "due" } else { "none" }),
+                s::webhooks_out::state.eq(state),
                 s::webhooks_out::tries.eq(0),
-                s::webhooks_out::next_at.eq(due.then(|| commit.at.micros())),
+                s::webhooks_out::next_at.eq(next_at),
+                s::webhooks_out::version.eq(version),
+                s::webhooks_out::seal.eq(delivery_seal(&out.id, state, commit.at.micros(), 0, next_at)),
             ))
             .execute(conn)?;
+        let seq: i64 = diesel::select(last_insert_rowid()).get_result(conn)?;
+        link.webhook(seq, &out.id, &out.kind, &out.payload, out.url.as_deref());
     }
+    // Last, since its link covers the books and the webhooks.
+    diesel::insert_into(s::order_events::table)
+        .values((
+            s::order_events::order_id.eq(&id),
+            s::order_events::version.eq(version),
+            s::order_events::at.eq(commit.at.micros()),
+            s::order_events::event.eq(&commit.cause.event),
+            s::order_events::source.eq(&commit.cause.source),
+            s::order_events::reference.eq(&commit.cause.reference),
+            s::order_events::facts.eq(facts),
+            s::order_events::hash.eq(link.finish().as_slice()),
+        ))
+        .execute(conn)?;
     Ok(Ok(Appended))
+}
+
+/// The link of the transition before; none if that row is missing or has none.
+fn link_before(conn: &mut SqliteConnection, id: &str, version: i64) -> Result<Option<Hash>, Db> {
+    use s::order_events::dsl as e;
+    let stored: Option<Vec<u8>> =
+        e::order_events.find((id, version)).select(e::hash).first(conn).optional()?;
+    Ok(stored.and_then(|bytes| bytes.try_into().ok()))
 }
 
 /// The order's own row: the first statement of its entry, and the one that shows a conflict.

@@ -7,20 +7,31 @@
 //! everything runs on the calling thread: no hop, no file, nothing that another thread could decide.
 
 mod append;
+mod backfill;
+mod backup;
+mod check;
+mod marks;
 mod open;
 mod read;
 mod webhooks;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel_async::{pooled_connection::bb8::Pool, sync_connection_wrapper::SyncConnectionWrapper};
 use domain::{OrderId, Timestamp, order::Order};
+use tokio::sync::mpsc;
 
 use crate::{
-    AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter,
-    OrderLine, PayerRow, Store, StoredEvent, SwitchRow, TuningRow, WebhookBackend, WebhookDue, WebhookFilter,
-    WebhookLine, WebhookResend, WebhookTotals,
+    AppendError, Appended, AuditPage, AuditRange, Entry, Error, EventLine, NotificationFilter,
+    NotificationRow, OrderFilter, OrderLine, PayerRow, Store, StoredEvent, SwitchRow, TuningRow, Unreadable,
+    WebhookBackend, WebhookDue, WebhookFilter, WebhookLine, WebhookResend, WebhookTotals,
 };
+
+/// Pages that are read ahead of the audit.
+const AUDIT_AHEAD: usize = 4;
+const READ_ONLY: &str = "the store was opened for reading alone";
 
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
 
@@ -41,7 +52,8 @@ impl Default for SqliteOptions {
 
 /// An open database file.
 pub struct SqliteStore {
-    writer: std::sync::Mutex<SqliteConnection>,
+    /// None in a store that was opened for reading alone.
+    writer: std::sync::Mutex<Option<SqliteConnection>>,
     /// None in memory: there the writer reads, too.
     readers: Option<Pool<Connection>>,
 }
@@ -54,12 +66,12 @@ impl std::fmt::Debug for SqliteStore {
 
 impl SqliteStore {
     /// The writer, with nothing of an unfinished group left in it.
-    fn writer(&self) -> std::sync::MutexGuard<'_, SqliteConnection> {
+    fn writer(&self) -> std::sync::MutexGuard<'_, Option<SqliteConnection>> {
         self.writer.lock().unwrap_or_else(|poisoned| {
             // A panic in the middle of a group: nothing of it was committed, and nobody was told that it was.
             self.writer.clear_poison();
             let mut writer = poisoned.into_inner();
-            append::abandon(&mut writer);
+            writer.iter_mut().for_each(append::abandon);
             writer
         })
     }
@@ -71,7 +83,9 @@ impl SqliteStore {
         question: impl FnOnce(&mut SqliteConnection) -> diesel::QueryResult<T> + Send + 'static,
     ) -> Result<T, Error> {
         let Some(readers) = &self.readers else {
-            return question(&mut self.writer()).map_err(Error::query(what));
+            let mut writer = self.writer();
+            let writer = writer.as_mut().ok_or_else(|| Error::Open(READ_ONLY.to_owned()))?;
+            return question(writer).map_err(Error::query(what));
         };
         let mut reader =
             readers.get().await.map_err(|source| Error::Query { what, source: source.into() })?;
@@ -82,7 +96,12 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>> {
-        append::append(&mut self.writer(), &entries)
+        match self.writer().as_mut() {
+            Some(writer) => append::append(writer, &entries),
+            None => {
+                entries.iter().map(|_| Err(AppendError::Unavailable { what: READ_ONLY.to_owned() })).collect()
+            }
+        }
     }
 
     async fn order_load(&self, id: OrderId) -> Result<Option<Order>, Error> {
@@ -182,12 +201,50 @@ impl Store for SqliteStore {
         self.read("switches_list", move |c| read::switches_list(c, limit)).await
     }
 
-    async fn audit_orders(
-        &self,
-        after: Option<OrderId>,
-        limit: usize,
-    ) -> Result<Vec<domain::audit::OrderAccount>, Error> {
-        self.read("audit_orders", move |c| read::audit::page(c, after, limit)).await
+    async fn audit_scan(&self, range: AuditRange) -> Result<mpsc::Receiver<AuditPage>, Error> {
+        let what = "audit_scan";
+        let Some(readers) = &self.readers else {
+            // In memory everything runs on this thread, so the pages are read before the first is handed out.
+            let read = move |c: &mut SqliteConnection| {
+                let mut all = Vec::new();
+                read::audit::scan(c, &range, |page| {
+                    all.push(page);
+                    true
+                })?;
+                Ok(all)
+            };
+            let all = self.read(what, read).await?;
+            let (pages, receiver) = mpsc::channel(all.len().max(1));
+            all.into_iter().for_each(|page| drop(pages.try_send(page)));
+            return Ok(receiver);
+        };
+        let reader = readers.get_owned().await;
+        let mut reader = reader.map_err(|source| Error::Query { what, source: source.into() })?;
+        let (pages, receiver) = mpsc::channel(AUDIT_AHEAD);
+        tokio::spawn(async move {
+            let last_word = pages.clone();
+            let hand_over = move |page| pages.blocking_send(page).is_ok();
+            let read = reader.spawn_blocking(move |c| read::audit::scan(c, &range, hand_over)).await;
+            if let Err(error) = read {
+                let ended = Unreadable { order: None, what: error.to_string() };
+                let _nobody_listens = last_word.send(Err(ended)).await;
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn integrity(&self) -> Result<Vec<String>, Error> {
+        self.read("integrity", |c| check::run(c, check::Depth::Thorough)).await
+    }
+
+    async fn marks(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.read("marks", marks::all).await
+    }
+
+    async fn mark_set(&self, key: &str, value: &str) -> Result<(), Error> {
+        let mut writer = self.writer();
+        let writer = writer.as_mut().ok_or_else(|| Error::Open(READ_ONLY.to_owned()))?;
+        marks::set(writer, key, value).map_err(Error::query("mark_set"))
     }
 
     async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error> {

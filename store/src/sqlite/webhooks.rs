@@ -12,7 +12,7 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Bool, Nullable, Text},
 };
-use domain::{Timestamp, webhook};
+use domain::{Timestamp, audit::chain, webhook};
 
 use super::read::limit;
 use crate::{
@@ -26,6 +26,28 @@ const RESEND_MAX: i64 = 10_000;
 const OVER_MAX: i64 = 1_000;
 /// The latest calls of a webhook that a list shows.
 const CALLS_SHOWN: usize = 100;
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    /// The seal over a delivery's columns: whoever changes one of them writes it anew, or the audit finds it.
+    fn delivery_seal(
+        id: Text,
+        state: Text,
+        since: BigInt,
+        tries: BigInt,
+        next_at: Nullable<BigInt>,
+    ) -> BigInt;
+}
+
+/// Makes the seal known to a connection that writes.
+pub(super) fn register(conn: &mut SqliteConnection) -> QueryResult<()> {
+    delivery_seal_utils::register_impl(
+        conn,
+        |id: String, state: String, since: i64, tries: i64, next_at: Option<i64>| {
+            chain::delivery_seal(&id, &state, since, tries, next_at)
+        },
+    )
+}
 
 type Outcome = QueryResult<Result<Appended, AppendError>>;
 
@@ -283,7 +305,8 @@ pub(super) fn tried(conn: &mut SqliteConnection, tried: &WebhookTry) -> Outcome 
         .execute(conn)?;
     let which = if tried.delivered { "state IN ('due', 'dead')" } else { "state = 'due' AND since = ?4" };
     let change = format!(
-        "UPDATE webhooks_out SET state = ?1, next_at = ?2, tries = tries + 1 WHERE id = ?3 AND {which}"
+        "UPDATE webhooks_out SET state = ?1, next_at = ?2, tries = tries + 1, \
+         seal = delivery_seal(id, ?1, since, tries + 1, ?2) WHERE id = ?3 AND {which}"
     );
     let query = sql_query(change)
         .bind::<Text, _>(after)
@@ -300,7 +323,8 @@ pub(super) fn tried(conn: &mut SqliteConnection, tried: &WebhookTry) -> Outcome 
 /// Ends what is past its time at a backend that has just failed again.
 pub(super) fn over(conn: &mut SqliteConnection, over: &WebhooksOver) -> Outcome {
     sql_query(
-        "UPDATE webhooks_out SET state = 'dead', next_at = NULL WHERE seq IN ( \
+        "UPDATE webhooks_out SET state = 'dead', next_at = NULL, \
+         seal = delivery_seal(id, 'dead', since, tries, NULL) WHERE seq IN ( \
            SELECT seq FROM webhooks_out WHERE state = 'due' AND backend = ? AND since < ? ORDER BY since LIMIT ?)",
     )
     .bind::<Text, _>(&over.backend)
@@ -317,7 +341,8 @@ pub(super) fn resend(conn: &mut SqliteConnection, resend: &WebhookResend) -> Out
     let (webhook_id, backend, resent) = match &resend.what {
         Resend::One(id) => {
             let resent = sql_query(
-                "UPDATE webhooks_out SET state = 'due', since = ?1, next_at = ?1, tries = 0 \
+                "UPDATE webhooks_out SET state = 'due', since = ?1, next_at = ?1, tries = 0, \
+                 seal = delivery_seal(id, 'due', ?1, 0, ?1) \
                  WHERE id = ?2 AND url IS NOT NULL",
             )
             .bind::<BigInt, _>(at)
@@ -327,7 +352,8 @@ pub(super) fn resend(conn: &mut SqliteConnection, resend: &WebhookResend) -> Out
         }
         Resend::DeadOf(backend) => {
             let resent = sql_query(
-                "UPDATE webhooks_out SET state = 'due', since = ?1, next_at = ?1, tries = 0 WHERE seq IN ( \
+                "UPDATE webhooks_out SET state = 'due', since = ?1, next_at = ?1, tries = 0, \
+                 seal = delivery_seal(id, 'due', ?1, 0, ?1) WHERE seq IN ( \
                    SELECT seq FROM webhooks_out WHERE state = 'dead' AND backend = ?2 ORDER BY since, seq LIMIT ?3)",
             )
             .bind::<BigInt, _>(at)
