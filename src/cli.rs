@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Loadtest(Loadtest),
     /// Account for every fen; exit 0 only if nothing contradicts
     Audit(Audit),
+    /// Copy the store to a file while the service runs
+    Backup(Backup),
+    /// Put a copy in the place of the store
+    Restore(Restore),
     /// Tell the story of an order with its certificates
     Explain(Explain),
     /// Look for what is wrong with a configuration before it goes live
@@ -282,6 +286,38 @@ pub(crate) struct Audit {
     /// The public key that must have signed it (ed25519:…); otherwise the certificate vouches for itself
     #[arg(long, value_name = "PUBLIC_KEY", requires = "verify")]
     pub trust: Option<String>,
+}
+
+/// `backup`
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub files: Files,
+    /// Where the copy goes; the file must not exist. Its manifest stands beside it
+    #[arg(long, value_name = "FILE", required_unless_present = "check")]
+    pub to: Option<PathBuf>,
+    /// Also audit the copy
+    #[arg(long)]
+    pub verify: bool,
+    /// Take no copy; check one against its manifest, page by page
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub check: Option<PathBuf>,
+}
+
+/// `restore`
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub files: Files,
+    /// The copy; its manifest must stand beside it
+    #[arg(long, value_name = "FILE", required_unless_present = "finish")]
+    pub from: Option<PathBuf>,
+    /// Move a store that is there aside; without this it is not touched
+    #[arg(long)]
+    pub replace: bool,
+    /// Say that a restored store has caught up with its channels: refunds of older orders are open again
+    #[arg(long, conflicts_with_all = ["from", "replace"])]
+    pub finish: bool,
 }
 
 /// `explain`

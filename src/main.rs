@@ -2,6 +2,7 @@
 //! wiring, shutdown.
 
 mod audit;
+mod backup;
 mod callbacks;
 mod cli;
 mod commands;
@@ -22,6 +23,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FAILED: u8 = 1;
 /// What was asked for makes no sense: usage, configuration, keys. Nothing was started.
 const USAGE: u8 = 2;
+/// The store is damaged, or not ours to write. Nothing was started, and not one byte of it was changed.
+const UNSOUND: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -35,7 +38,14 @@ fn main() -> ExitCode {
             // Where nothing can be written, the exit code has to do.
             let _unwritable = writeln!(std::io::stderr(), "rushpay: {}", commands::in_words(&error));
             let usage = error.is::<config::BadConfig>() || error.is::<channels::Error>();
-            ExitCode::from(if usage { USAGE } else { FAILED })
+            let unsound = matches!(error.downcast_ref(), Some(store::Error::Unsound(_)));
+            ExitCode::from(if unsound {
+                UNSOUND
+            } else if usage {
+                USAGE
+            } else {
+                FAILED
+            })
         }
     }
 }

@@ -10,6 +10,23 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
+/// Lower-case hex of SHA-256 over everything that a reader gives, with little memory.
+///
+/// # Errors
+/// What the reader says.
+pub fn sha256_hex_of(mut reader: impl std::io::Read) -> std::io::Result<String> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(hex::encode(context.finish())),
+            Ok(n) => context.update(buffer.get(..n).unwrap_or_default()),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 /// Lower-case hex of SHA-1 over `bytes`: only to compare with the hash of a downloaded bill.
 #[must_use]
 pub fn sha1_hex(bytes: &[u8]) -> String {
@@ -84,6 +101,7 @@ mod tests {
     #[test]
     fn hashes_of_nothing_are_the_known_ones() {
         assert_eq!(sha256_hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(sha256_hex_of(&[7; 200_000][..]).unwrap(), sha256_hex(&[7; 200_000]));
         assert_eq!(sha1_hex(b""), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use domain::{audit::certificate::Maker, time::Timestamp};
+use domain::audit::certificate::Maker;
 use store::Store as _;
 
-use super::{migrate::open_to_read, say};
+use super::{migrate::open_to_read, now, say};
 use crate::{
     audit::{self, Signed, Trust},
     cli::Audit,
@@ -54,10 +54,6 @@ async fn maker(store: &store::SqliteStore, previous: Option<&Path>) -> anyhow::R
         made_at: now(),
         previous,
     })
-}
-
-fn now() -> Timestamp {
-    actors::Clock::now(&actors::SystemClock)
 }
 
 async fn verify(args: &Audit, file: &Path, config: &config::Config) -> anyhow::Result<bool> {

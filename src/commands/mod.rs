@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod audit;
+mod backup;
 mod callbacks;
 mod chaos;
 mod doctor;
@@ -10,6 +11,7 @@ mod loadtest;
 mod migrate;
 mod operator;
 mod relay;
+mod restore;
 mod rush;
 mod sandbox;
 mod serve;
@@ -35,6 +37,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Loadtest(args) => loadtest::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Restore(args) => restore::run(args).await,
         Command::Explain(args) => explain::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Sign(what) => sign::run(&what),
@@ -54,6 +58,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
 fn order_id(text: &str) -> anyhow::Result<OrderId> {
     OrderId::from_str(text.get(..26).unwrap_or(text))
         .map_err(|e| anyhow::anyhow!("{text:?} is not an order id nor a channel order number: {e}"))
+}
+
+/// The moment, as the service takes it.
+fn now() -> domain::Timestamp {
+    actors::Clock::now(&actors::SystemClock)
 }
 
 /// Writes to standard output. A reader that went away is no error of ours.

@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 
 use super::migrate;
 use crate::{
+    backup::Restored,
     cli::Serve,
     config::{self, BadConfig, Config},
     http, logging,
@@ -38,7 +39,13 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<bool> {
     logging::start(&config.log)?;
     let sandbox = if args.sandbox { Some(beside(&mut config).await?) } else { None };
     let secret = webhook_secret(&config)?;
-    let store = Arc::new(migrate::open(&config).await?);
+    let (store, _held) = migrate::open_held(&config).await?;
+    let store = Arc::new(store);
+    let restored = Restored::of(&*store).await?;
+    if let Some(restored) = &restored {
+        let (taken_at, restored_at) = (restored.taken_at, restored.restored_at);
+        warn!(%taken_at, %restored_at, "this store was restored: refunds asked for orders accepted before are refused until `rushpay restore --finish`");
+    }
     let cache = cache(&config).await?;
     let channels = channels(&config)?;
     let metrics = PrometheusBuilder::new().install_recorder().context("preparing /metrics")?;

@@ -12,6 +12,7 @@ pub(crate) mod operators;
 mod orders;
 mod parts;
 mod problem;
+mod restored;
 mod stream;
 mod webhooks;
 

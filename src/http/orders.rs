@@ -19,6 +19,7 @@ use super::{
     new_order::NewOrder,
     parts,
     problem::{FieldFault, Problem},
+    restored,
 };
 
 /// The longest wait of one request.
@@ -392,6 +393,7 @@ pub(super) async fn refund(
         fault("/amount_fen", "expected 1 fen or more");
     }
     let (Some(amount), true) = (amount, faults.is_empty()) else { return Err(Problem::fields(faults)) };
+    restored::refunds_open(&door, &id).await?;
     let event = Event::RefundAsked { backend_no: asked.refund_no, amount, reason: asked.reason };
     tell(&door, &id, &req, event, Whom::Whole).await
 }

@@ -7,9 +7,9 @@
 
 use std::path::Path;
 
-use diesel::{RunQueryDsl as _, sql_query};
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, sql_query};
 
-use super::{SqliteStore, check};
+use super::{SqliteStore, check, marks};
 use crate::Error;
 
 impl SqliteStore {
@@ -27,6 +27,22 @@ impl SqliteStore {
             copied.map(drop)
         })
         .await
+    }
+
+    /// Sets a mark in a file that no service holds and that is one file, as copies are; it stays one file.
+    ///
+    /// # Errors
+    /// [`Error::Open`]: it cannot be written.
+    pub async fn mark_file(path: &Path, key: &str, value: &str) -> Result<(), Error> {
+        let (owned, key, value) = (path.to_owned(), key.to_owned(), value.to_owned());
+        let marked = tokio::task::spawn_blocking(move || {
+            let mut conn = SqliteConnection::establish(&owned.to_string_lossy())?;
+            marks::set(&mut conn, &key, &value)?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        });
+        let failed =
+            |e: &dyn std::fmt::Display| Error::Open(format!("{}: cannot be marked: {e}", path.display()));
+        marked.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))
     }
 
     /// Looks at every page, row and index of a file that no service writes: ours, not newer than this version, sound.
