@@ -160,7 +160,7 @@ async fn progress(store: &dyn Store) -> anyhow::Result<ProgressBar> {
     Ok(bar)
 }
 
-async fn books(control: &str) -> anyhow::Result<Vec<ChannelLine>> {
+pub(crate) async fn books(control: &str) -> anyhow::Result<Vec<ChannelLine>> {
     #[derive(Deserialize)]
     struct Page {
         lines: Vec<ChannelLine>,

@@ -29,6 +29,8 @@ pub struct House {
     pub http: reqwest::Client,
     config: PathBuf,
     child: Child,
+    /// A sandbox of its own, which outlives the service.
+    sandbox: Option<Child>,
 }
 
 pub fn free_port() -> u16 {
@@ -41,13 +43,48 @@ pub fn http() -> reqwest::Client {
 }
 
 impl House {
+    /// The sandbox lives in the service's process.
     pub async fn start(more: &str) -> House {
         House::start_logging(more, None).await
     }
 
     /// With standard error going to a file of the caller's.
     pub async fn start_logging(more: &str, log: Option<&Path>) -> House {
+        House::start_in(tempfile::tempdir().unwrap(), more, log, None).await
+    }
+
+    /// The sandbox is a process of its own, so that the channels' books outlive the service.
+    pub async fn start_apart(more: &str) -> House {
         let dir = tempfile::tempdir().unwrap();
+        let keys = dir.path().join("sandbox-keys");
+        let log = File::create(dir.path().join("sandbox.log")).unwrap();
+        let mut sandbox = Command::new(BIN)
+            .args(["sandbox", "--port-base", "0", "--dir"])
+            .arg(&keys)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + PATIENCE;
+        while !keys.join("sandbox.json").exists() {
+            assert!(
+                sandbox.try_wait().unwrap().is_none() && Instant::now() < until,
+                "the sandbox is not ready"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut config = more.to_owned();
+        for folder in std::fs::read_dir(&keys).unwrap() {
+            let folder = folder.unwrap();
+            if let Ok(text) = std::fs::read_to_string(folder.path().join("credentials.toml")) {
+                config += &format!("\n[channels.{}]\n{text}\n", folder.file_name().to_str().unwrap());
+            }
+        }
+        House::start_in(dir, &config, None, Some(sandbox)).await
+    }
+
+    async fn start_in(dir: TempDir, more: &str, log: Option<&Path>, sandbox: Option<Child>) -> House {
         let listen = format!("127.0.0.1:{}", free_port());
         let config = dir.path().join("test.toml");
         let text = format!(
@@ -56,9 +93,9 @@ impl House {
         );
         std::fs::write(&config, text).unwrap();
         let own = dir.path().join("log");
-        let child = serve(&config, log.unwrap_or(&own));
+        let child = serve(&config, log.unwrap_or(&own), sandbox.is_none());
         let api = format!("http://{listen}");
-        let mut house = House { dir, api, http: http(), config, child };
+        let mut house = House { dir, api, http: http(), config, child, sandbox };
         house.wait_ready().await;
         house
     }
@@ -95,8 +132,14 @@ impl House {
         }
     }
 
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub async fn start_again(&mut self) {
-        self.child = serve(&self.config, &self.dir.path().join("log"));
+        self.child = serve(&self.config, &self.dir.path().join("log"), self.sandbox.is_none());
         self.wait_ready().await;
     }
 
@@ -198,6 +241,10 @@ impl Drop for House {
     fn drop(&mut self) {
         let _gone_already = self.child.kill();
         let _reaped = self.child.wait();
+        if let Some(sandbox) = &mut self.sandbox {
+            let _gone_already = sandbox.kill();
+            let _reaped = sandbox.wait();
+        }
     }
 }
 
@@ -207,10 +254,12 @@ async fn read(answer: reqwest::Response) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-fn serve(config: &Path, log: &Path) -> Child {
+fn serve(config: &Path, log: &Path, sandbox_beside: bool) -> Child {
     let log = File::options().create(true).append(true).open(log).unwrap();
     Command::new(BIN)
-        .args(["serve", "--sandbox", "--config"])
+        .arg("serve")
+        .args(sandbox_beside.then_some("--sandbox"))
+        .arg("--config")
         .arg(config)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
