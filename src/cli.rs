@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Chaos(Chaos),
     /// Run the channels alone, wire-compatible, with keys for any SDK
     Sandbox(Sandbox),
+    /// Live through lunches with misbehaving channels, crashes and a failing disk, under a clock of its own
+    Simulate(Simulate),
     /// Load a service that runs already
     Loadtest(Loadtest),
     /// Account for every fen; exit 0 only if nothing contradicts
@@ -215,6 +217,35 @@ impl Chaos {
         }
         text
     }
+}
+
+/// `simulate`
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Decides everything: arrivals, payers, channels, crashes
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many orders under each seed
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub orders: u64,
+    /// How many lunches they are spread over
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub days: u64,
+    /// How many seeds, from --seed on, one after another on every core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Begin no further seed after so many seconds
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub for_s: Option<u64>,
+    /// How many seeds at once, instead of one for each core
+    #[arg(long)]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// The figures as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// No progress on the terminal
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// `sandbox`

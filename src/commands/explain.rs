@@ -18,7 +18,17 @@ pub(super) async fn run(args: Explain) -> anyhow::Result<bool> {
     let Some(order) = store.order_load(id).await? else {
         anyhow::bail!("there is no order {id} in {}", config.store.path.display());
     };
-    let said = domain::order::truth(&order);
+    let history = store.order_history(id).await?;
+    say(&story(&order, &history)?)?;
+    Ok(true)
+}
+
+/// The story of an order: every transition with its cause, and the chain of evidence of every attempt.
+///
+/// # Errors
+/// A fact cannot be written as JSON.
+pub(super) fn story(order: &Order, history: &[StoredEvent]) -> anyhow::Result<String> {
+    let (id, said) = (order.id, domain::order::truth(order));
     let mut out = format!(
         "order {id}  {} {}  {} fen  {}\n\"{}\" {}\n\n",
         order.request.merchant_id,
@@ -28,8 +38,7 @@ pub(super) async fn run(args: Explain) -> anyhow::Result<bool> {
         said.sentence,
         said.next_step
     );
-    let history = store.order_history(id).await?;
-    for event in &history {
+    for event in history {
         let _infallible =
             writeln!(out, "{:>3}  {}  {} ({})", event.version, event.at, event.cause.event, from(event));
         for fact in &event.facts {
@@ -37,9 +46,8 @@ pub(super) async fn run(args: Explain) -> anyhow::Result<bool> {
         }
     }
     out.push('\n');
-    out.push_str(&chains(&order, &history));
-    say(&out)?;
-    Ok(true)
+    out.push_str(&chains(order, history));
+    Ok(out)
 }
 
 /// Where a transition came from, and what to look up there.

@@ -16,6 +16,7 @@ mod rush;
 mod sandbox;
 mod serve;
 mod sign;
+mod simulate;
 mod tune;
 mod webhooks;
 
@@ -35,6 +36,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Rush(args) => rush::run(args).await,
         Command::Chaos(args) => chaos::run(args).await,
         Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Simulate(args) => simulate::run(&args),
         Command::Loadtest(args) => loadtest::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Backup(args) => backup::run(args).await,

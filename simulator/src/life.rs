@@ -1,0 +1,331 @@
+//! One life of the house: from a start over the store to a crash or to the end of the day.
+//!
+//! Everything runs on the calling thread under a paused clock, so the runtime jumps from one due moment to the next and
+//! nothing but the seed decides what comes first. A crash drops the runtime with all that runs on it, between any two
+//! awaits; the next life finds the store, and the world as it went on meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use actors::{Clock as _, Parts, Service, Threads, WebhookOptions};
+use anyhow::Context as _;
+use channels::Channel;
+use domain::{
+    Evidence, EvidenceSource, Found, OrderId, Timestamp,
+    order::{Event, RefundState},
+    tuning::Tuning,
+};
+use store::{Cause, SqliteStore, Store as _};
+
+use crate::{
+    backend::SimCourier,
+    cache::PlainCache,
+    channel::{SimChannel, written},
+    clients::View,
+    dice::HouseDice,
+    store::FaultyStore,
+    world::{CHANNELS, DIRECT, Errand, Reality},
+};
+
+/// How often it is asked whether the day is over.
+const INSPECT: Duration = Duration::from_secs(20);
+/// The weather clears so long after the last payer's last chance.
+const CLEARS_AFTER: Duration = Duration::from_secs(60);
+/// With fair weather all is done within this time, webhooks included, or never.
+const BOUND: Duration = Duration::from_secs(3 * 3600);
+
+/// How a life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Died,
+    DayOver,
+    /// Something is owed, and nothing comes of it.
+    Stuck,
+}
+
+/// What every life is built from.
+pub(crate) struct Site {
+    pub(crate) reality: Arc<Reality>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) chance: Arc<HouseDice>,
+}
+
+/// Where the day stands; it outlives the lives.
+#[derive(Debug)]
+pub(crate) struct Day {
+    /// Orders that are still to come.
+    to_come: u64,
+    arrivals_per_s: f64,
+    next_arrival: Option<Timestamp>,
+    clear_since: Option<Timestamp>,
+    last_bill: Option<Timestamp>,
+}
+
+impl Day {
+    /// A day with so many orders, at this rate on average.
+    pub(crate) const fn new(to_come: u64, arrivals_per_s: f64) -> Day {
+        Day { to_come, arrivals_per_s, next_arrival: None, clear_since: None, last_bill: None }
+    }
+}
+
+impl Site {
+    /// Lives until the end of the day or of the process.
+    ///
+    /// # Errors
+    /// The runtime cannot be made.
+    pub(crate) fn live(&self, day: &mut Day) -> anyhow::Result<End> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .context("making the simulated runtime")?;
+        let system = actix::System::with_tokio_rt(|| runtime);
+        let end = system.block_on(async {
+            self.reality.clock.run();
+            self.reality.with(|world| world.dead = false);
+            let end = self.life(day).await;
+            self.reality.clock.halt();
+            end
+        });
+        Ok(end)
+    }
+
+    async fn life(&self, day: &mut Day) -> End {
+        let lines = (0..CHANNELS.len()).filter_map(|i| SimChannel::new(i, &self.reality));
+        let channels = lines.map(|channel| -> Arc<dyn Channel> { Arc::new(channel) }).collect();
+        let store = FaultyStore { inner: self.store.clone(), reality: self.reality.clone() };
+        let parts = Parts {
+            store: Arc::new(store),
+            cache: Arc::new(PlainCache::default()),
+            clock: self.reality.clock.clone(),
+            chance: self.chance.clone(),
+            tuning: Tuning::default(),
+            channels,
+            webhooks: WebhookOptions {
+                secret: Arc::from(&b"the simulation's"[..]),
+                courier: Arc::new(SimCourier(self.reality.clone())),
+            },
+            threads: Threads::Here,
+        };
+        match actors::start(parts).await {
+            Ok(running) => self.days_work(day, running.service).await,
+            Err(_) => {
+                // The store could not be read at the start: the process ends, and its keeper starts it again.
+                self.reality.with(|world| world.crash("starts that failed"));
+                End::Died
+            }
+        }
+    }
+
+    async fn days_work(&self, day: &mut Day, service: Service) -> End {
+        let mut inspect_at = self.reality.clock.now().plus(INSPECT);
+        loop {
+            self.arrivals(day);
+            let (errands, dead) = self.reality.with(|world| (world.due(), world.dead));
+            if dead {
+                return End::Died;
+            }
+            for errand in errands {
+                actix::spawn(run(errand, self.reality.clone(), service.clone()));
+            }
+            let now = self.reality.clock.now();
+            if now >= inspect_at {
+                inspect_at = now.plus(INSPECT);
+                if let Some(end) = self.inspect(day, &service, now).await {
+                    return end;
+                }
+            }
+            let next = self.reality.with(|world| world.next_at());
+            let wake = [next, day.next_arrival].into_iter().flatten().fold(inspect_at, Timestamp::min);
+            tokio::select! {
+                biased;
+                () = self.reality.death.notified() => {}
+                () = self.reality.sooner.notified() => {}
+                () = tokio::time::sleep_until(self.reality.clock.instant(wake)) => {}
+            }
+        }
+    }
+
+    /// Lets orders arrive that are due, and draws when the next one comes.
+    fn arrivals(&self, day: &mut Day) {
+        self.reality.with(|world| {
+            while day.to_come > 0 && day.next_arrival.is_none_or(|at| at <= world.now) {
+                if day.next_arrival.is_some() {
+                    world.arrive();
+                    day.to_come -= 1;
+                }
+                let pause = world.dice.pause(day.arrivals_per_s);
+                day.next_arrival = (day.to_come > 0).then(|| world.now.plus(pause));
+            }
+        });
+    }
+
+    /// Has everything that was owed been done?
+    async fn inspect(&self, day: &mut Day, service: &Service, now: Timestamp) -> Option<End> {
+        if day.to_come > 0 {
+            return None;
+        }
+        let Some(clear_since) = day.clear_since else {
+            let over = self.reality.with(|world| {
+                let over = now >= world.last_end().plus(CLEARS_AFTER);
+                if over {
+                    world.clear_up();
+                }
+                over
+            });
+            day.clear_since = over.then_some(now);
+            return None;
+        };
+        let open = self.store.orders_open(None, 1_000_000).await.unwrap_or_default();
+        let due = self.store.webhook_totals().await.unwrap_or_default().iter().any(|totals| totals.due > 0);
+        let unposted = self.reality.with(|world| world.clients.iter().any(|c| c.accepted.is_none()));
+        let unknown = self.unknown_captures();
+        if open.is_empty() && !due && unknown.is_empty() && !unposted {
+            return Some(End::DayOver);
+        }
+        if now >= clear_since.plus(BOUND) {
+            return Some(End::Stuck);
+        }
+        // The bills come when the channels have calmed down, and again for what they led to.
+        let bill_due = day.last_bill.unwrap_or(clear_since).plus(Duration::from_secs(180));
+        if now >= bill_due {
+            day.last_bill = Some(now);
+            for (id, event) in self.bill(&open, unknown).await {
+                let source = if matches!(event, Event::HeldReturned { .. }) { "operator" } else { "bill" };
+                let cause = Cause::new(event.label(), source, "the simulated evening");
+                let _declined_or_heard = service.hear(id, event, cause).await;
+            }
+        }
+        None
+    }
+
+    /// Numbers that took money of which the house does not know.
+    fn unknown_captures(&self) -> Vec<String> {
+        self.reality.with(|world| {
+            let paid = world.books.trades.keys().filter(|n| world.books.capture(n).is_some());
+            paid.filter(|n| !world.oracle.captured.contains(*n)).cloned().collect()
+        })
+    }
+
+    /// What the channels' bills say that the house does not know, and what an operator does about money that is held.
+    async fn bill(&self, open: &[OrderId], unknown: Vec<String>) -> Vec<(OrderId, Event)> {
+        let evidence = |number: &str| {
+            let capture = self.reality.with(|world| world.books.capture(number).cloned())?;
+            let found = Found::Captured(capture);
+            Some(Evidence { source: EvidenceSource::Bill, reference: String::new(), found })
+        };
+        let mut says = Vec::new();
+        for number in unknown {
+            let Ok(number) = domain::ChannelOrderNo::new(&number) else { continue };
+            if let (Some((id, no)), Some(evidence)) = (number.parts(), evidence(number.as_str())) {
+                self.reality.with(|world| world.count("captures only the bill knew"));
+                says.push((id, Event::Found { no, evidence }));
+            }
+        }
+        for id in open {
+            let Ok(Some(order)) = self.store.order_load(*id).await else { continue };
+            for attempt in order.attempts.iter().filter(|a| order.is_held(a)) {
+                let gave_up =
+                    order.refunds.iter().any(|r| r.attempt == attempt.no && r.state == RefundState::Failed);
+                if gave_up {
+                    says.push((*id, Event::HeldReturned { no: attempt.no }));
+                } else if let Some(evidence) = evidence(id.channel_order_no(attempt.no).as_str()) {
+                    says.push((*id, Event::Found { no: attempt.no, evidence }));
+                }
+            }
+        }
+        says
+    }
+}
+
+/// Runs one errand; what a crash cuts off is arranged again by [`World::reconnect`](crate::world::World).
+async fn run(errand: Errand, reality: Arc<Reality>, service: Service) {
+    match errand {
+        Errand::Post(n) => {
+            let client = reality.with(|world| world.clients.get(n).cloned());
+            let Some(client) = client else { return };
+            // Posted again if no answer comes, also when it is the process that is gone.
+            let again = reality.with(|world| {
+                let again = world.dice.ms(6_000, 12_000);
+                if client.accepted.is_none() {
+                    world.errand(again, Errand::Post(n));
+                }
+                client.accepted.is_none()
+            });
+            if !again {
+                return;
+            }
+            match service.accept((*client.request).clone(), format!("hash of S{n}")).await {
+                Ok(accepted) => reality.with(|world| world.accepted(n, accepted.id)),
+                Err(actors::AcceptError::Conflict { existing }) => reality.with(|world| {
+                    let what = format!("order S{n} is refused as a conflict with {existing}");
+                    world.outrage("accepted_twice", Some(existing), what);
+                }),
+                Err(_) => reality.with(|world| world.count("orders not accepted at once")),
+            }
+        }
+        Errand::Look(n) => {
+            let Some(id) = accepted(&reality, n) else { return };
+            let hint = reality.with(|world| world.dice.happens(0.3));
+            if hint {
+                service.hint(id);
+            }
+            let view = match service.order(id).await {
+                Ok(Some(body)) => serde_json::from_slice::<View>(&body.json).ok(),
+                Ok(None) => {
+                    let what = format!("order {id} was accepted, and reading it finds nothing");
+                    reality.with(|world| world.outrage("accepted_and_lost", Some(id), what));
+                    None
+                }
+                Err(_) => None,
+            };
+            reality.with(|world| world.looked(n, view.as_ref()));
+        }
+        Errand::Cancel(n) => {
+            let Some(id) = accepted(&reality, n) else { return };
+            let event = Event::CancelAsked;
+            let cause = Cause::new(event.label(), "api", "");
+            let _rejected_or_heard = service.hear(id, event, cause).await;
+        }
+        Errand::Switch(n) => {
+            let Some(id) = accepted(&reality, n) else { return };
+            let (to, consent) = reality.with(|world| {
+                let to = world
+                    .dice
+                    .pick(&[(1.0, None), (1.0, Some(1)), (1.0, Some(2)), (1.0, Some(DIRECT))], None);
+                (to.and_then(|i| world.lines.get(i)).map(|line| line.id.clone()), world.dice.happens(0.8))
+            });
+            let event = Event::SwitchAsked { to, consent };
+            let cause = Cause::new(event.label(), "api", "");
+            let _rejected_or_heard = service.hear(id, event, cause).await;
+            reality.with(|world| {
+                let after = world.dice.ms(500, 4_000);
+                world.errand(after, Errand::Look(n));
+            });
+        }
+        Errand::AskRefund(n) => {
+            let Some((id, amount)) = reality.with(|world| world.asks_back(n)) else { return };
+            let event =
+                Event::RefundAsked { backend_no: format!("R{n}"), amount, reason: "sold out".to_owned() };
+            let cause = Cause::new(event.label(), "api", "");
+            let _rejected_or_heard = service.hear(id, event, cause).await;
+        }
+        Errand::Notify(notice) => {
+            let (call, channel) = reality.with(|world| {
+                let id = world.lines.get(notice.channel).map(|line| line.id.clone());
+                (written(&notice, world), id)
+            });
+            let (Some(call), Some(channel)) = (call, channel) else { return };
+            let reply = service.notification(&channel, call, Ok(())).await;
+            let taken = reply.is_some_and(|reply| reply.status == 200);
+            reality.with(|world| match (taken, notice.forged) {
+                (true, true) => world.outrage("forgery_taken", None, format!("{notice:?} was taken")),
+                (true, false) => {}
+                (false, _) => world.not_taken(notice),
+            });
+        }
+    }
+}
+
+fn accepted(reality: &Reality, n: usize) -> Option<OrderId> {
+    reality.with(|world| world.clients.get(n).and_then(|client| client.accepted))
+}
