@@ -15,15 +15,13 @@ use domain::{
     order::{Attempt, Certificate, Fact, NeverExposed, Order, OrderState, RefundCause},
 };
 use serde::Serialize;
-use store::{Error, OrderCommit, SqliteStore, Store as _};
+use store::{AuditRange, Error, OrderCommit, SqliteStore, Store as _};
 
 use crate::{
     trades::{Books, Stands, Trade},
     world::World,
 };
 
-/// Orders read at once in the evening.
-const PAGE: usize = 500;
 /// So many violations are kept; the first is the one that matters.
 const KEPT: usize = 100;
 
@@ -249,40 +247,41 @@ impl World {
     /// # Errors
     /// The store cannot be read.
     pub(crate) async fn evening(&mut self, store: &SqliteStore) -> Result<BTreeMap<String, u64>, Error> {
-        let mut auditor = Auditor::new();
-        let (mut after, mut there) = (None, BTreeSet::new());
-        loop {
-            let page = store.audit_orders(after, PAGE).await?;
+        let mut auditor = Auditor::with_channels();
+        let mut there = BTreeSet::new();
+        let mut pages = store.audit_scan(AuditRange::default()).await?;
+        while let Some(page) = pages.recv().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(bad) => {
+                    self.outrage("unreadable", None, bad.what);
+                    continue;
+                }
+            };
             for account in &page {
                 auditor.order(account);
+                let Some(row) = &account.row else { continue };
                 let id: Option<OrderId> = account.id.parse().ok();
                 there.extend(id);
-                if !account.settled {
+                if row.settled == 0 {
                     let what = format!(
                         "order {} is {} and still owes something at the end of the day",
-                        account.id, account.state
+                        account.id, row.state
                     );
                     self.outrage("still_open", id, what);
                 }
-                let kind = match account.state.as_str() {
+                let kind = match row.state.as_str() {
                     "success" => "order.succeeded",
                     _ => "order.failed",
                 };
-                let wants = account.webhooks.iter().any(|(k, state)| k == kind && state != "none");
+                let wants = account.webhooks.iter().any(|w| w.kind == kind && w.state != "none");
                 if wants && !self.told.contains(&(account.id.clone(), kind.to_owned())) {
-                    let what = format!(
-                        "order {} is {}, and its backend never heard of it",
-                        account.id, account.state
-                    );
+                    let what =
+                        format!("order {} is {}, and its backend never heard of it", account.id, row.state);
                     self.outrage("never_told", id, what);
                 }
             }
-            after = page.last().and_then(|account| account.id.parse().ok());
-            if page.len() < PAGE {
-                break;
-            }
         }
-        auditor.channels_were_read();
         self.channel_lines().for_each(|line| auditor.channel_line(&line));
         let report = auditor.finish();
         for violation in report.violations {

@@ -3,15 +3,16 @@
 //! Beneath is the real store, in memory. Every order's transition that became durable is shown to the oracle, also
 //! when nobody else ever heard of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::{OrderId, Timestamp, audit::OrderAccount, order::Order};
+use domain::{OrderId, Timestamp, order::Order};
 use store::{
-    AppendError, Appended, Entry, Error, EventLine, NotificationFilter, NotificationRow, OrderFilter,
-    OrderLine, PayerRow, SqliteStore, Store, StoredEvent, SwitchRow, TuningRow, WebhookBackend, WebhookDue,
-    WebhookFilter, WebhookLine, WebhookResend, WebhookTotals,
+    AppendError, Appended, AuditPage, AuditRange, Entry, Error, EventLine, NotificationFilter,
+    NotificationRow, OrderFilter, OrderLine, PayerRow, SqliteStore, Store, StoredEvent, SwitchRow, TuningRow,
+    WebhookBackend, WebhookDue, WebhookFilter, WebhookLine, WebhookResend, WebhookTotals,
 };
+use tokio::sync::mpsc::Receiver;
 
 use crate::world::Reality;
 
@@ -200,8 +201,24 @@ impl Store for FaultyStore {
         self.inner.switches_list(limit).await
     }
 
-    async fn audit_orders(&self, after: Option<OrderId>, limit: usize) -> Result<Vec<OrderAccount>, Error> {
-        self.inner.audit_orders(after, limit).await
+    async fn audit_scan(&self, range: AuditRange) -> Result<Receiver<AuditPage>, Error> {
+        self.read("audit_scan").await?;
+        self.inner.audit_scan(range).await
+    }
+
+    async fn integrity(&self) -> Result<Vec<String>, Error> {
+        self.read("integrity").await?;
+        self.inner.integrity().await
+    }
+
+    async fn marks(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.read("marks").await?;
+        self.inner.marks().await
+    }
+
+    async fn mark_set(&self, key: &str, value: &str) -> Result<(), Error> {
+        self.read("mark_set").await?;
+        self.inner.mark_set(key, value).await
     }
 
     async fn books_totals(&self) -> Result<Vec<(String, i64)>, Error> {
