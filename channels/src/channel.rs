@@ -18,7 +18,7 @@ use domain::{
 };
 use jiff::civil::Date;
 
-use crate::{BillError, BillRefused, EachLine, Error};
+use crate::{BillError, BillRefused, EachLine, Error, Settlement};
 
 /// One payment channel.
 #[async_trait]
@@ -79,6 +79,11 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// - [`Error::WarmUp`]: the channel could not be reached or its keys not be verified; trying again may help.
     async fn warm_up(&self) -> Result<(), Error>;
+
+    /// Profit sharing, where the channel has it.
+    fn settlement(&self) -> Option<&dyn Settlement> {
+        None
+    }
 }
 
 /// A call of a channel to us, as it came in.

@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod inspect;
 pub mod registry;
 mod replay;
+mod settlement;
 mod signing_pool;
 mod wire;
 
@@ -39,3 +40,4 @@ pub use config::{ConfigFault, LimitRule};
 pub use counters::{SigningCounters, signing_counters};
 pub use error::{BillError, Error};
 pub use inspect::{Class, Finding, Look};
+pub use settlement::Settlement;

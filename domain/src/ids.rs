@@ -58,6 +58,14 @@ impl OrderId {
     }
 }
 
+impl OrderId {
+    /// The number of the order's split, release or return `n` (1 to 99) at its channel: the id, `s`, two digits.
+    #[must_use]
+    pub fn split_no(self, n: u8) -> SplitNo {
+        SplitNo(format!("{self}s{n:02}").into())
+    }
+}
+
 impl fmt::Display for OrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // 26 digits of 5 bits hold 130 bits; the first digit carries only the top three.
@@ -204,6 +212,11 @@ text_id!(
 text_id!(
     /// The number under which a channel knows a refund: order id, `r`, two digits.
     RefundNo, "refund number", 64
+);
+
+text_id!(
+    /// The number under which a channel knows a split, a release or a return: order id, `s`, two digits.
+    SplitNo, "split number", 32
 );
 
 impl ChannelOrderNo {

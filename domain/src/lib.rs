@@ -14,6 +14,7 @@ pub mod order;
 pub mod pace;
 pub mod polling;
 pub mod routing;
+pub mod settlement;
 pub mod splitting;
 pub mod time;
 pub mod tuning;
@@ -22,6 +23,6 @@ pub mod webhook;
 pub use channel::{
     Answer, Capture, ChannelKind, Credential, Evidence, EvidenceSource, Found, Refusal, Scene,
 };
-pub use ids::{AttemptNo, ChannelId, ChannelOrderNo, MerchantId, OrderId, RefundNo};
+pub use ids::{AttemptNo, ChannelId, ChannelOrderNo, MerchantId, OrderId, RefundNo, SplitNo};
 pub use money::Money;
 pub use time::Timestamp;

@@ -63,6 +63,12 @@ impl Word {
         self.members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
+    /// A member that is a list; absent is empty.
+    pub(super) fn list<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, String> {
+        let list = self.members.get(name).cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+        serde_json::from_value(list).map_err(|e| format!("a signed answer whose {name} cannot be read: {e}"))
+    }
+
     /// A member that a success must have.
     pub(super) fn need(&self, name: &str) -> Result<&str, Lost> {
         self.text(name).ok_or_else(|| Lost::Silent(format!("a signed answer without {name}")))
@@ -86,9 +92,13 @@ pub(super) fn meaning(code: &str, sub_code: &str) -> Meaning {
         (_, "ACQ.TRADE_NOT_EXIST") => Meaning::NotThere,
         (_, "ACQ.SYSTEM_ERROR" | "AQC.SYSTEM_ERROR") | ("20000", _) => Meaning::Unknown,
         ("40005", _)
-        | (_, "isv.app-call-limited" | "ACQ.SELLER_BALANCE_NOT_ENOUGH" | "ACQ.REFUND_CHARGE_ERROR") => {
-            Meaning::Refused(Fault::Channel)
-        }
+        | (
+            _,
+            "isv.app-call-limited"
+            | "ACQ.SELLER_BALANCE_NOT_ENOUGH"
+            | "ACQ.REFUND_CHARGE_ERROR"
+            | "ACQ.TXN_RESULT_ACCOUNT_BALANCE_NOT_ENOUGH",
+        ) => Meaning::Refused(Fault::Channel),
         (
             _,
             "ACQ.TRADE_HAS_SUCCESS"
@@ -97,6 +107,7 @@ pub(super) fn meaning(code: &str, sub_code: &str) -> Meaning {
             | "ACQ.TRADE_STATUS_ERROR"
             | "ACQ.REASON_TRADE_STATUS_INVALID"
             | "ACQ.REASON_ILLEGAL_STATUS"
+            | "ACQ.ILLEGAL_SETTLE_STATE"
             | "ACQ.CANCEL_NOT_ALLOWED",
         ) => Meaning::Refused(Fault::State),
         (
@@ -133,7 +144,12 @@ pub(super) fn meaning(code: &str, sub_code: &str) -> Meaning {
             | "ACQ.REASON_TRADE_BEEN_FREEZEN"
             | "ACQ.REFUNDALLOC_UNAUTH_LIMIT"
             | "ACQ.TRADE_SETTLE_ERROR"
-            | "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR",
+            | "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR"
+            | "ACQ.ROYALTY_RECEIVER_INVALID"
+            | "ACQ.RECEIVER_LIST_EMPTY"
+            | "ACQ.RELATION_QUANTITY_LIMIT"
+            | "ACQ.PRODUCT_UNSIGN"
+            | "ACQ.USER_NOT_EXIST",
         )
         | ("20001" | "40001" | "40002" | "40003" | "40006", _) => Meaning::Refused(Fault::Ours),
         _ => Meaning::Unknown,

@@ -13,6 +13,7 @@ mod notification;
 mod options;
 mod platform;
 mod refund;
+mod settlement;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
@@ -34,7 +35,7 @@ pub use self::options::Options;
 use self::{client::Client, platform::Platform};
 use crate::{
     BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
-    NotificationCall, NotificationRefused, Verdict,
+    NotificationCall, NotificationRefused, Settlement, Verdict,
     config::{Faults, limits},
     signing_pool::SigningPool,
     wire::Http,
@@ -134,6 +135,10 @@ impl Channel for Alipay {
 
     async fn probe(&self) -> QueryAnswer {
         self.ask_query(PROBE).await
+    }
+
+    fn settlement(&self) -> Option<&dyn Settlement> {
+        Some(self)
     }
 
     async fn warm_up(&self) -> Result<(), Error> {

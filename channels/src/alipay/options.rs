@@ -47,6 +47,9 @@ pub struct Options {
     /// Account types that may pay on credit: for them nothing is hidden. Students are not among them unless named.
     #[serde(default)]
     pub credit_account_types: Vec<String>,
+    /// Freezes what is paid, so that it can be split (分账). The merchant must have been granted it.
+    #[serde(default)]
+    pub profit_sharing: bool,
     /// The largest amount of one attempt, fen.
     #[serde(default = "defaults::limit_fen")]
     pub limit_fen: i64,

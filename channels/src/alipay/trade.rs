@@ -47,6 +47,11 @@ impl Alipay {
             "out_trade_no": ask.channel_order_no, "total_amount": yuan(ask.amount),
             "subject": subject(&ask.description, 256), "time_expire": time(ask.expires_at),
         });
+        if self.options.profit_sharing
+            && let Some(members) = biz.as_object_mut()
+        {
+            members.insert("extend_params".to_owned(), json!({ "royalty_freeze": "true" }));
+        }
         let mut set = |name: &str, value: &str| {
             if let Some(members) = biz.as_object_mut().filter(|_| !value.is_empty()) {
                 members.insert(name.to_owned(), value.into());

@@ -15,6 +15,7 @@ mod notification;
 mod options;
 mod prepay;
 mod refund;
+mod settlement;
 mod trade;
 mod verifying;
 
@@ -42,7 +43,7 @@ use self::{
 };
 use crate::{
     BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
-    NotificationCall, NotificationRefused, Verdict,
+    NotificationCall, NotificationRefused, Settlement, Verdict,
     config::{Faults, limits},
     signing_pool::SigningPool,
     wire::Http,
@@ -59,6 +60,10 @@ pub struct WeChat {
     profile: ChannelProfile,
     client: Arc<Client>,
     notify_url: String,
+    /// Money is frozen when it is paid, for profit sharing.
+    profit_sharing: bool,
+    /// WeChat's public key, PEM: names are sealed for it.
+    sealing_key: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -78,13 +83,14 @@ impl WeChat {
         let signer =
             signer.and_then(|pem| faults.take("merchant_key", RsaSigner::from_pkcs8_pem(pem.expose())));
         let apiv3_key = options.apiv3(&mut faults);
-        let mut map = KeyMap::new();
+        let (mut map, mut sealing_key) = (KeyMap::new(), None);
         if let (Some(id), Some(path)) = (&options.public_key_id, &options.public_key) {
             let pem = faults.take("public_key", KeyFile::read_public(path));
-            if let Some(key) = pem.and_then(|pem| faults.take("public_key", RsaVerifier::from_spki_pem(&pem)))
-            {
+            let key = pem.as_ref().and_then(|pem| faults.take("public_key", RsaVerifier::from_spki_pem(pem)));
+            if let Some(key) = key {
                 map.insert(id.clone(), Arc::new(key));
             }
+            sealing_key = pem;
         }
         let http = faults.take("base_url", Http::new(&options.base_url, options.connect_timeout()));
         let (Some(signer), Some(apiv3_key), Some(http)) = (signer, apiv3_key, http) else {
@@ -114,7 +120,8 @@ impl WeChat {
             limit: options.limit(),
             limits: limits(&options.limits),
         };
-        Ok(WeChat { profile, client: Arc::new(client), notify_url: options.notify_url.clone() })
+        let (notify_url, profit_sharing) = (options.notify_url.clone(), options.profit_sharing);
+        Ok(WeChat { profile, client: Arc::new(client), notify_url, profit_sharing, sealing_key })
     }
 
     async fn ask_query(&self, number: &str, asked: Option<&ChannelOrderNo>) -> QueryAnswer {
@@ -218,6 +225,10 @@ impl Channel for WeChat {
 
     async fn probe(&self) -> QueryAnswer {
         self.ask_query(PROBE, None).await
+    }
+
+    fn settlement(&self) -> Option<&dyn Settlement> {
+        Some(self)
     }
 
     async fn warm_up(&self) -> Result<(), Error> {

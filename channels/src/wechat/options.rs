@@ -50,6 +50,9 @@ pub struct Options {
     /// Scenes the merchant has been granted: `native`, `jsapi`, `h5`.
     #[serde(default = "defaults::scenes")]
     pub scenes: Vec<Scene>,
+    /// Freezes what is paid, so that it can be split (分账). The merchant must have been granted it.
+    #[serde(default)]
+    pub profit_sharing: bool,
     /// The largest amount of one attempt, fen.
     #[serde(default = "defaults::limit_fen")]
     pub limit_fen: i64,

@@ -30,6 +30,13 @@ struct Request<'a> {
     payer: Option<Payer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scene_info: Option<SceneInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settle_info: Option<SettleInfo>,
+}
+
+#[derive(Serialize)]
+struct SettleInfo {
+    profit_sharing: bool,
 }
 
 #[derive(Serialize)]
@@ -118,6 +125,7 @@ impl WeChat {
             amount: Amount { total: ask.amount.fen(), currency: "CNY" },
             payer,
             scene_info,
+            settle_info: self.profit_sharing.then_some(SettleInfo { profit_sharing: true }),
         })
     }
 
