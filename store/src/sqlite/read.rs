@@ -3,8 +3,10 @@
 pub(super) mod audit;
 
 use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult,
-    RunQueryDsl as _, SqliteConnection, TextExpressionMethods as _, dsl::count_star,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryResult, RunQueryDsl as _,
+    SqliteConnection, TextExpressionMethods as _,
+    dsl::{count_star, sql},
+    sql_types::Bool,
 };
 use domain::{ChannelId, OrderId, Timestamp};
 
@@ -76,9 +78,13 @@ pub(super) fn orders_list(conn: &mut SqliteConnection, filter: &OrderFilter) -> 
         query = query.filter(o::state.eq(state));
     }
     if filter.attention {
-        use s::refunds::dsl as r;
-        let gave_up = r::refunds.filter(r::state.eq("failed")).select(r::order_id);
-        query = query.filter(o::state.eq("suspicious").or(o::settled.eq(0).and(o::id.eq_any(gave_up))));
+        // Also of an order that owes nothing else: WeChat's "abnormal" is money that a person must give back. A later refund
+        // of as much makes it good.
+        query = query.filter(sql::<Bool>(
+            "(orders.state = 'suspicious' OR orders.id IN (SELECT f.order_id FROM refunds f WHERE f.state = 'failed' \
+             AND NOT EXISTS (SELECT 1 FROM refunds g WHERE g.order_id = f.order_id AND g.state = 'succeeded' \
+             AND g.booked_at > f.booked_at AND g.amount_fen >= f.amount_fen)))",
+        ));
     }
     if let Some(before) = filter.before {
         query = query.filter(o::id.lt(before.to_string()));

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use channels::{Channel as _, NotificationCall, alipay::Alipay};
+use channels::{Channel as _, NotificationCall, Settlement as _, alipay::Alipay};
 use domain::Scene;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Book, OURS, Served, THEIRS, clock, fetched, signed_by_them, spoilt, write, zipped};
+use super::{Book, OURS, Served, THEIRS, clock, fetched, settlement, signed_by_them, spoilt, write, zipped};
 use crate::{number, prepay_ask, refund_ask, refund_no, server::Request, trade_key};
 
 pub(super) struct Made {
@@ -111,6 +111,37 @@ pub(super) fn paid(good: bool) -> NotificationCall {
     notification("TRADE_SUCCESS", &[("gmt_payment", "2026-01-01 08:00:09")], good)
 }
 
+async fn settlement_samples(book: &mut Book) {
+    const TRADE: &str = "2026010122001400000000000001";
+    const STALL: &str = "2088000000000109";
+    const COOK: &str = "cook@example.edu";
+    let (ask, key) = (settlement::ask(TRADE, STALL, COOK), settlement::key(1, TRADE));
+    let person = settlement::person(COOK);
+    let known = || done(json!({ "result_code": "SUCCESS" }));
+    book.call("settlement_receiver_add", make, known(), async |m| m.channel.receiver_add(&person).await)
+        .await;
+    book.call("settlement_receiver_delete", make, known(), async |m| {
+        m.channel.receiver_delete(&person).await
+    })
+    .await;
+    let taken = || done(json!({ "trade_no": TRADE, "settle_no": "20260101080200000000000000000001" }));
+    book.call("settlement_split", make, taken(), async |m| m.channel.split(&ask).await).await;
+    let line = |to: &str, amount: &str, state: &str, error: &str| {
+        json!({ "operation_type": "transfer", "state": state, "trans_in": to, "trans_out": "2088000000000002",
+            "amount": amount, "detail_id": "00000000000000000001", "execute_dt": "2026-01-01 08:02:00",
+            "error_code": error })
+    };
+    let lines = done(
+        json!({ "out_request_no": settlement::split_no(1), "operation_dt": "2026-01-01 08:02:00",
+        "royalty_detail_list": [line(STALL, "2.00", "SUCCESS", ""), line(COOK, "1.00", "FAIL", "TXN_RESULT_ACCOUNT_NOT_EXIST")] }),
+    );
+    book.call("settlement_split_query", make, lines, async |m| m.channel.split_query(&key).await).await;
+    let rest = settlement::key(2, TRADE);
+    book.call("settlement_release", make, taken(), async |m| m.channel.release(&rest).await).await;
+    let left = done(json!({ "unsettled_amount": "9.50" }));
+    book.call("settlement_remaining", make, left, async |m| m.channel.remaining(TRADE).await).await;
+}
+
 #[tokio::test]
 async fn every_message_of_alipay_is_its_sample() {
     let mut book = Book::open("alipay");
@@ -174,6 +205,8 @@ async fn every_message_of_alipay_is_its_sample() {
     };
     book.call("certificates", with_certificates, certificates, async |m| m.channel.query(&trade_key()).await)
         .await;
+
+    settlement_samples(&mut book).await;
 
     let made = make("http://127.0.0.1:1");
     for (name, status, more) in [

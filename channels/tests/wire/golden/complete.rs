@@ -7,7 +7,9 @@ use super::{Book, Channel, alipay, campus_card, unionpay, wechat};
 /// Calls that make no message of their own.
 const SILENT: [&str; 5] = ["profile", "read_bill", "parse_notification", "notification_answer", "settlement"];
 /// Channels to which a call sends nothing, and why.
-const NOTHING_SENT: [(&str, &str, &str); 3] = [
+const NOTHING_SENT: [(&str, &str, &str); 5] = [
+    ("alipay", "settlement_give_back", "a part comes back with a refund only"),
+    ("alipay", "settlement_give_back_query", "a part comes back with a refund only"),
     (
         "alipay",
         "warm_up",
@@ -17,10 +19,9 @@ const NOTHING_SENT: [(&str, &str, &str); 3] = [
     ("campus_card", "warm_up", "the secret is configured"),
 ];
 
-/// The methods of the trait, read from its source: a new one asks its question here.
-fn calls() -> Vec<&'static str> {
-    let source = include_str!("../../../src/channel.rs");
-    let (_, rest) = source.split_once("pub trait Channel").unwrap();
+/// The methods of a trait, read from its source: a new one asks its question here.
+fn calls(source: &'static str, of: &str) -> Vec<&'static str> {
+    let (_, rest) = source.split_once(of).unwrap();
     let body = rest.split("\n}\n").next().unwrap();
     let name = |line: &'static str| {
         let line = line.trim().trim_start_matches("async ");
@@ -31,8 +32,12 @@ fn calls() -> Vec<&'static str> {
 
 #[test]
 fn every_call_of_the_trait_has_a_sample_for_every_channel() {
-    let calls = calls();
-    assert!(calls.len() > 10 && calls.contains(&"refund_query"), "{calls:?}");
+    let mut own = calls(include_str!("../../../src/channel.rs"), "pub trait Channel");
+    assert!(own.len() > 10 && own.contains(&"refund_query"), "{own:?}");
+    own.retain(|call| !SILENT.contains(call) && *call != "prepay");
+    let mut sharing = calls(include_str!("../../../src/settlement.rs"), "pub trait Settlement");
+    assert!(sharing.len() > 7 && sharing.contains(&"release"), "{sharing:?}");
+    sharing.retain(|call| *call != "settlement_limits");
     let base = "http://127.0.0.1:1";
     let (a, b, c, d) =
         (wechat::make(base), alipay::make(base), unionpay::make(base), campus_card::make(base));
@@ -50,19 +55,14 @@ fn every_call_of_the_trait_has_a_sample_for_every_channel() {
     for (name, channel) in built {
         let dir = Book::open(name).dir;
         let there = |message: &str| dir.join(format!("{message}.txt")).is_file();
-        for call in calls.iter().filter(|call| !SILENT.contains(call)) {
-            if NOTHING_SENT.iter().any(|(channel, silent, _)| channel == &name && silent == call) {
-                continue;
-            }
-            let wanted: Vec<String> = match *call {
-                "prepay" => {
-                    channel.profile().scenes.iter().map(|s| format!("prepay_{}", s.as_str())).collect()
-                }
-                call => vec![call.to_owned()],
-            };
-            for message in wanted {
-                assert!(there(&message), "{name} lacks {message}.txt");
-            }
+        let mut wanted: Vec<String> = own.iter().map(|call| (*call).to_owned()).collect();
+        wanted.extend(channel.profile().scenes.iter().map(|s| format!("prepay_{}", s.as_str())));
+        if channel.settlement().is_some() {
+            wanted.extend(sharing.iter().map(|call| format!("settlement_{call}")));
+        }
+        for message in &wanted {
+            let sends = |(channel, silent, _): &(&str, &str, &str)| (*channel, *silent) != (name, message);
+            assert!(!NOTHING_SENT.iter().all(sends) || there(message), "{name} lacks {message}.txt");
         }
         assert!(there("notification_payment"), "{name} lacks notification_payment.txt");
     }

@@ -266,6 +266,51 @@ async fn fetched(channel: &dyn Channel) -> Result<Vec<channels::BillLine>, chann
     Ok(bill_lines(channel, day, &file))
 }
 
+/// The settlement calls of the samples: a stall's part and a person's.
+mod settlement {
+    use domain::{
+        Money, SplitNo,
+        settlement::{Part, Receiver, ReceiverKind, Rest, ReturnAsk, SplitAsk, SplitKey},
+    };
+
+    use crate::order_id;
+
+    pub(super) fn split_no(n: u8) -> SplitNo {
+        order_id().split_no(n)
+    }
+
+    pub(super) fn person(account: &str) -> Receiver {
+        Receiver { kind: ReceiverKind::Person, account: account.to_owned(), name: None }
+    }
+
+    pub(super) fn ask(trade_no: &str, stall: &str, person_account: &str) -> SplitAsk {
+        let merchant = Receiver {
+            kind: ReceiverKind::Merchant,
+            account: stall.to_owned(),
+            name: Some("食堂".to_owned()),
+        };
+        let part = |receiver, fen| Part {
+            receiver,
+            amount: Money::from_fen(fen).unwrap(),
+            description: "餐费".to_owned(),
+        };
+        let parts = vec![part(merchant, 200), part(person(person_account), 100)];
+        SplitAsk { split_no: split_no(1), trade_no: trade_no.to_owned(), parts, rest: Rest::Kept }
+    }
+
+    pub(super) fn key(n: u8, trade_no: &str) -> SplitKey {
+        SplitKey { split_no: split_no(n), trade_no: trade_no.to_owned() }
+    }
+
+    pub(super) fn back(account: &str) -> ReturnAsk {
+        let amount = Money::from_fen(150).unwrap();
+        let (return_no, split_no) = (split_no(3), split_no(1));
+        ReturnAsk {
+            return_no, split_no, account: account.to_owned(), amount, description: "退款".to_owned()
+        }
+    }
+}
+
 fn zipped(name: &str, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

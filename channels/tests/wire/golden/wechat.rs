@@ -2,13 +2,13 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use channels::{Channel as _, NotificationCall, wechat::WeChat};
+use channels::{Channel as _, NotificationCall, Settlement as _, wechat::WeChat};
 use domain::Scene;
 use keys::{Verifier as _, reference::ReferenceSigner};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Book, NOW, OURS, Served, THEIRS, clock, fetched, signed_by_them, spoilt, write};
+use super::{Book, NOW, OURS, Served, THEIRS, clock, fetched, settlement, signed_by_them, spoilt, write};
 use crate::{number, prepay_ask, refund_ask, refund_no, server::Request, trade_key};
 
 const APIV3: &str = "sandbox-apiv3-key-do-not-use-001";
@@ -122,6 +122,67 @@ const BILL: &str = "\u{feff}交易时间,公众账号ID,商户号,特约商户�
 `1,`12.50,`0.00,`0.00,`0.08000,`12.50,`0.00\r
 ";
 
+const TRADE: &str = "4200000000202601010000000001";
+const STALL: &str = "1900000109";
+const COOK: &str = "oSANDBOX0000000000000000009";
+
+/// A split with these receivers, in answers.
+fn split(n: u8, state: &str, receivers: &[(&str, &str, i64, &str)]) -> Value {
+    let receiver = |(kind, account, amount, result): &(&str, &str, i64, &str)| {
+        let mut view = json!({ "type": kind, "account": account, "amount": amount, "description": "餐费",
+            "result": result, "detail_id": "36000000000000000000001", "create_time": "2026-01-01T08:02:00+08:00" });
+        if *result != "PENDING" {
+            view["finish_time"] = json!("2026-01-01T08:02:01+08:00");
+        }
+        if *result == "CLOSED" {
+            view["fail_reason"] = json!("NO_RELATION");
+        }
+        view
+    };
+    let receivers: Vec<Value> = receivers.iter().map(receiver).collect();
+    json!({ "transaction_id": TRADE, "out_order_no": settlement::split_no(n), "order_id": "3008450740201411110007820472",
+        "state": state, "receivers": receivers })
+}
+
+async fn settlement_samples(book: &mut Book) {
+    let (ask, key) = (settlement::ask(TRADE, STALL, COOK), settlement::key(1, TRADE));
+    let person = settlement::person(COOK);
+    // A merchant's name is sealed anew each time: that part is checked over the sandbox, which opens it.
+    let known = json!({ "type": "PERSONAL_OPENID", "account": COOK, "relation_type": "STORE_OWNER" });
+    book.call("settlement_receiver_add", make, answering(200, known), async |m| {
+        m.channel.receiver_add(&person).await
+    })
+    .await;
+    let gone = json!({ "type": "PERSONAL_OPENID", "account": COOK });
+    book.call("settlement_receiver_delete", make, answering(200, gone), async |m| {
+        m.channel.receiver_delete(&person).await
+    })
+    .await;
+    let both = |first, second| [("MERCHANT_ID", STALL, 200, first), ("PERSONAL_OPENID", COOK, 100, second)];
+    let taken = answering(200, split(1, "PROCESSING", &both("PENDING", "PENDING")));
+    book.call("settlement_split", make, taken, async |m| m.channel.split(&ask).await).await;
+    let done = answering(200, split(1, "FINISHED", &both("SUCCESS", "CLOSED")));
+    book.call("settlement_split_query", make, done, async |m| m.channel.split_query(&key).await).await;
+    let own = answering(200, split(2, "PROCESSING", &[("MERCHANT_ID", "1900000001", 942, "PENDING")]));
+    let rest = settlement::key(2, TRADE);
+    book.call("settlement_release", make, own, async |m| m.channel.release(&rest).await).await;
+    let back = settlement::back(STALL);
+    let given = json!({ "order_id": "3008450740201411110007820472", "out_order_no": settlement::split_no(1),
+        "out_return_no": settlement::split_no(3), "return_id": "3009450740201411110007820473", "return_mchid": STALL,
+        "amount": 150, "description": "退款", "result": "SUCCESS", "create_time": "2026-01-01T08:03:00+08:00",
+        "finish_time": "2026-01-01T08:03:00+08:00" });
+    book.call("settlement_give_back", make, answering(200, given.clone()), async |m| {
+        m.channel.give_back(&back).await
+    })
+    .await;
+    book.call("settlement_give_back_query", make, answering(200, given), async |m| {
+        m.channel.give_back_query(&back).await
+    })
+    .await;
+    let left = answering(200, json!({ "transaction_id": TRADE, "unsplit_amount": 942 }));
+    book.call("settlement_remaining", make, left, async |m| m.channel.remaining(TRADE).await).await;
+}
+
 #[tokio::test]
 async fn every_message_of_wechat_is_its_sample() {
     let mut book = Book::open("wechat");
@@ -178,6 +239,8 @@ async fn every_message_of_wechat_is_its_sample() {
         with(base, mode)
     };
     book.call("warm_up", only_certificates, certificates, async |m| m.channel.warm_up().await).await;
+
+    settlement_samples(&mut book).await;
 
     let made = make("http://127.0.0.1:1");
     for (name, event, clear) in [
