@@ -269,9 +269,10 @@ async fn an_order_that_could_not_be_read_at_the_start_is_read_without_anybodys_a
     drop(first.store);
 
     // The order is there, its history is not: the sweep finds it, and its actor cannot load it.
+    let store = common::open(dir.path()).await; // checked as it opens, so before it is spoilt
     let mut tables = SqliteConnection::establish(&dir.path().join("rushpay.db").to_string_lossy()).unwrap();
     tables.batch_execute("ALTER TABLE order_events RENAME TO away").unwrap();
-    let second = house(dir.path(), vec![wechat.clone()], Tuning::default()).await;
+    let second = common::house_over(store, vec![wechat.clone()], Tuning::default()).await;
     wechat.pay(&number(&shown, 0), 1850);
     let bound = tokio::time::Instant::now() + Duration::from_secs(15);
     while second.service.stats().open_orders == 0 {

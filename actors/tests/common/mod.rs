@@ -181,9 +181,17 @@ pub struct House {
 
 /// A house over the store file in `dir`.
 pub async fn house(dir: &std::path::Path, channels: Vec<Arc<Double>>, tuning: Tuning) -> House {
+    house_over(open(dir).await, channels, tuning).await
+}
+
+/// The store file in `dir`.
+pub async fn open(dir: &std::path::Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(&dir.join("rushpay.db"), &SqliteOptions::default()).await.unwrap())
+}
+
+/// A house over a store that is open already.
+pub async fn house_over(store: Arc<dyn Store>, channels: Vec<Arc<Double>>, tuning: Tuning) -> House {
     let _installed_by_another_test = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&dir.join("rushpay.db"), &SqliteOptions::default()).await.unwrap());
     let parts = Parts {
         store: store.clone(),
         cache: Arc::new(MemoryCache::default()),
