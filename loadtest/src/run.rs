@@ -25,9 +25,12 @@ use crate::{
     scenario::{ArrivalMode, FaultChange, Scenario},
     sink::{Sink, SinkCounts, WebhookSecret},
     tally::{Clock, Ending, Tally},
-    watch::{Counters, Seen, Switch},
+    watch::{Counters, Glance, Seen, Switch},
     wire::State,
 };
+
+/// A look at the service, once a second, takes at most so long.
+const LOOK_MAX: Duration = Duration::from_millis(700);
 
 /// Where the load goes.
 #[derive(Debug, Clone)]
@@ -216,15 +219,13 @@ async fn prepare(api: &Url, sandbox: &Url, scenario: &Scenario) -> anyhow::Resul
         house.tune(&scenario.tuning).await?;
     }
     let mut seen = Seen::default();
-    seen.look(&house).await;
+    seen.take_in(&house, Glance::at(&house).await);
     Ok(seen)
 }
 
 async fn look(town: &Town, seen: &RefCell<Seen>) {
-    // Looked at outside the cell, so that nobody finds it borrowed during the questions.
-    let mut current = seen.take();
-    current.look(&town.house).await;
-    seen.replace(current);
+    let glance = Glance::at(&town.house).await;
+    seen.borrow_mut().take_in(&town.house, glance);
 }
 
 async fn tick(
@@ -240,7 +241,8 @@ async fn tick(
             () = sleep_until(next) => {}
             _ = &mut stopped => return,
         }
-        look(&town, &seen).await;
+        // A service that stands still must not stop the clock of those who watch it.
+        let _no_answer = tokio::time::timeout(LOOK_MAX, look(&town, &seen)).await;
         let tick = {
             let mut tally = town.house.tally();
             let in_flight = tally.in_flight;

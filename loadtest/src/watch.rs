@@ -101,13 +101,26 @@ pub(crate) struct Seen {
     pub(crate) switches: Vec<Switch>,
 }
 
+/// What one look brought back; nothing where the service did not answer.
+pub(crate) struct Glance {
+    stats: Option<BTreeMap<String, Value>>,
+    switches: Option<SwitchList>,
+}
+
+impl Glance {
+    /// One look at counters and switches. Dropping it halfway loses nothing but this look.
+    pub(crate) async fn at(house: &House) -> Glance {
+        Glance { stats: house.ask("/admin/v1/stats").await, switches: house.ask("/admin/v1/switches").await }
+    }
+}
+
 impl Seen {
-    /// One look at counters and switches.
-    pub(crate) async fn look(&mut self, house: &House) {
-        if let Some(stats) = house.ask::<BTreeMap<String, Value>>("/admin/v1/stats").await {
+    /// Takes in one look.
+    pub(crate) fn take_in(&mut self, house: &House, glance: Glance) {
+        if let Some(stats) = glance.stats {
             self.counters.look(&stats);
         }
-        if let Some(list) = house.ask::<SwitchList>("/admin/v1/switches").await {
+        if let Some(list) = glance.switches {
             self.switches = in_run(house, list.switches);
         }
     }

@@ -10,12 +10,12 @@
 mod fake;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use fake::{Fake, Manners, SECRET};
-use loadtest::{Report, RunOptions, RunResult, Scenario, Target, run};
+use loadtest::{Observer, Report, RunOptions, RunResult, Scenario, Target, Tick, run};
 
 fn scenario(orders: u32, duration_s: f64, rest: &str) -> Scenario {
     let text = format!(
@@ -26,10 +26,18 @@ fn scenario(orders: u32, duration_s: f64, rest: &str) -> Scenario {
 }
 
 async fn drive(fake: &Fake, scenario: &Scenario) -> anyhow::Result<RunResult> {
+    drive_watched(fake, scenario, Arc::new(())).await
+}
+
+async fn drive_watched(
+    fake: &Fake,
+    scenario: &Scenario,
+    observer: Arc<dyn Observer>,
+) -> anyhow::Result<RunResult> {
     let target =
         Target { api_url: fake.url.clone(), sandbox_url: fake.url.clone(), webhook_secret: SECRET.into() };
     let options = RunOptions { seed: 7, quiet: true, ..RunOptions::default() };
-    tokio::time::timeout(Duration::from_secs(60), run(target, scenario, options, Arc::new(()))).await?
+    tokio::time::timeout(Duration::from_secs(60), run(target, scenario, options, observer)).await?
 }
 
 #[tokio::test]
@@ -103,6 +111,26 @@ async fn orders_that_never_end_do_not_keep_the_run_from_ending() {
     let report = Report::from(drive(&fake, &scenario).await.unwrap());
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert_eq!((report.accepted, report.payments, report.succeeded, report.open), (20, 20, 0, 20));
+}
+
+#[derive(Default)]
+struct Ticks(Mutex<Vec<u32>>);
+
+impl Observer for Ticks {
+    fn tick(&self, tick: &Tick) {
+        self.0.lock().unwrap().push(tick.second);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_questions_does_not_stop_the_clock_of_who_watches() {
+    let fake =
+        Fake::start(Manners { mute: true, accept_delay: Duration::from_millis(500), ..Manners::default() });
+    let ticks = Arc::new(Ticks::default());
+    let result = drive_watched(&fake, &scenario(60, 4.0, ""), ticks.clone()).await.unwrap();
+    let seen = ticks.0.lock().unwrap().clone();
+    assert!((seen.len() as f64) > result.ended_s - 2.0, "{seen:?} in {} s", result.ended_s);
+    assert_eq!(seen, (1..).take(seen.len()).collect::<Vec<u32>>());
 }
 
 #[tokio::test]

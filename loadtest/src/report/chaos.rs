@@ -108,7 +108,8 @@ impl ChaosReport {
             let (Some(at), Some(until)) = (done.at_s, done.until_s) else { continue };
             let on_the_service = matches!(done.kind.as_str(), "kill" | "freeze" | "disk");
             done.outage_s = on_the_service.then(|| num::rounded(longest_gap(&moments, at, until), 3));
-            if let Some(ms) = done.ready_ms.filter(|_| done.kills > 0) {
+            // A start on a full disk takes as long as the disk is full.
+            if let Some(ms) = done.ready_ms.filter(|_| done.kills > 0 && done.kind != "disk") {
                 ready.record(num::seconds(ms / 1_000.0));
             }
         }

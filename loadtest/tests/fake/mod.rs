@@ -36,6 +36,8 @@ pub(crate) struct Manners {
     pub(crate) break_after_taking: usize,
     /// Payments are taken and no order hears of one; every poll is answered with nothing new.
     pub(crate) deaf: bool,
+    /// Questions about counters are not answered.
+    pub(crate) mute: bool,
     /// The sandbox refuses fault tables.
     pub(crate) refuse_faults: bool,
 }
@@ -143,6 +145,10 @@ async fn answer(house: Arc<House>, request: Request<Incoming>) -> Result<Answer,
         (&Method::PATCH, ["admin", "v1", "tuning"]) => {
             house.seen.lock().unwrap().tuned = Some(body);
             reply(200, &json!({}))
+        }
+        (&Method::GET, ["admin", "v1", "stats"]) if house.manners.mute => {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            reply(503, &json!({}))
         }
         (&Method::GET, ["admin", "v1", "stats"]) => {
             let orders = house.seen.lock().unwrap().orders;
