@@ -322,3 +322,18 @@ async fn a_payers_profile_is_the_last_one_written() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_store_has_a_name_keeps_its_marks_and_is_sound() {
+    each_store(async |store, _| {
+        let marks = store.marks().await.unwrap();
+        assert_eq!(marks["store_id"].len(), 32, "{marks:?}");
+        for value in ["once", "twice"] {
+            store.mark_set("test", value).await.unwrap();
+        }
+        let again = store.marks().await.unwrap();
+        assert_eq!((again["test"].as_str(), &again["store_id"]), ("twice", &marks["store_id"]));
+        assert_eq!(store.integrity().await.unwrap(), [""; 0]);
+    })
+    .await;
+}

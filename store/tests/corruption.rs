@@ -10,7 +10,14 @@ use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _,
     sql_query,
 };
-use domain::audit::{AuditReport, Auditor, Violation};
+use domain::{
+    Timestamp,
+    audit::{
+        AuditReport, Auditor, Violation,
+        certificate::{Builder, Certificate, Comparison, Maker, Outcome},
+        judge,
+    },
+};
 use proptest::prelude::*;
 use store::{AuditRange, SqliteOptions, SqliteStore, Store as _};
 
@@ -328,6 +335,98 @@ proptest! {
             let altered: Vec<_> = contents(&path).into_iter().zip(whole).filter(|(is, was)| is != was).collect();
             prop_assert!(altered.is_empty(), "byte {at} was altered, rows with it, and nobody saw it: {altered:#?}");
         }
+    }
+}
+
+/// A store from before there were links, or one whose backfill was killed in the middle.
+#[test]
+fn rows_from_before_get_their_links_at_the_next_opening_and_keep_those_they_have() {
+    for some in ["1 = 1", "order_id < (SELECT id FROM orders ORDER BY id LIMIT 1 OFFSET 10)"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("older.db");
+        copy(&path);
+        let before = contents(&path);
+        raw(&path)
+            .batch_execute(&format!(
+                "UPDATE order_events SET hash = x'' WHERE {some}; UPDATE webhooks_out SET version = 0, seal = 0 WHERE {some}; \
+                 DELETE FROM store_marks WHERE key = 'chained';"
+            ))
+            .unwrap();
+        assert_ne!(contents(&path), before);
+        block_on(async { drop(SqliteStore::open(&path, &SqliteOptions::default()).await.unwrap()) });
+        assert_eq!(contents(&path), before, "the same rows have the same links");
+        assert!(block_on(audited(&path)).clean);
+    }
+}
+
+fn certified(path: &Path) -> Certificate {
+    block_on(async {
+        let store = SqliteStore::open_to_read(path, &SqliteOptions::default()).await.unwrap();
+        let (mut auditor, mut builder) = (Auditor::new(), Builder::default());
+        let mut pages = store.audit_scan(AuditRange::default()).await.unwrap();
+        while let Some(page) = pages.recv().await {
+            for account in page.unwrap() {
+                let judgement = judge(&account, None);
+                builder.order(&account, &judgement);
+                auditor.gather(&account, judgement);
+            }
+        }
+        let (tool, made_at) = ("a test".to_owned(), Timestamp::from_secs(1_800_000_000));
+        builder.finish(Maker { tool, store: String::new(), made_at, previous: None }, &auditor.finish())
+    })
+}
+
+fn compared(path: &Path, certificate: &Certificate) -> Outcome {
+    block_on(async {
+        let store = SqliteStore::open_to_read(path, &SqliteOptions::default()).await.unwrap();
+        let mut comparison = Comparison::new(certificate);
+        let mut pages = store.audit_scan(AuditRange::default()).await.unwrap();
+        while let Some(page) = pages.recv().await {
+            page.unwrap().into_iter().for_each(|account| comparison.order(account));
+        }
+        comparison.finish()
+    })
+}
+
+/// What no chain can show: a history written anew with all its links, cut off at its end, or gone.
+#[test]
+fn a_certificate_finds_what_was_rewritten_links_and_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("whole.db");
+    copy(&path);
+    let certificate = certified(&path);
+    assert_eq!(certificate.contradictions(), [""; 0]);
+    assert!(certificate.verdict.clean && certificate.totals.orders == ORDERS, "{:?}", certificate.totals);
+    let outcome = compared(&path, &certificate);
+    assert!(outcome.violations.is_empty() && outcome.as_certified == ORDERS, "{outcome:?}");
+
+    let victim = campus::id(3 * campus::KINDS / 2);
+    let anew = "DELETE FROM store_marks WHERE key = 'chained'; UPDATE order_events SET hash = x''";
+    let gone = |table: &str| format!("DELETE FROM {table} WHERE order_id = '{victim}';");
+    let cases = [
+        (
+            "certificate_order_altered",
+            format!(
+                "UPDATE order_events SET reference = 'another' WHERE order_id = '{victim}' AND version = 2; {anew} WHERE order_id = '{victim}'"
+            ),
+            true,
+        ),
+        (
+            "certificate_order_missing",
+            ["webhooks_out", "books", "refunds", "attempts", "order_events"].map(gone).concat()
+                + &format!("DELETE FROM orders WHERE id = '{victim}'"),
+            false,
+        ),
+    ];
+    for (code, sql, names) in cases {
+        copy(&path);
+        raw(&path).batch_execute(&sql).unwrap();
+        block_on(async { drop(SqliteStore::open(&path, &SqliteOptions::default()).await.unwrap()) });
+        assert!(block_on(audited(&path)).clean, "{code}: the store alone shows nothing");
+        let outcome = compared(&path, &certificate);
+        assert_eq!(outcome.violations.len(), 1, "{code}: {outcome:#?}");
+        assert_eq!(outcome.violations[0].code, code);
+        assert!(!names || outcome.violations[0].order == Some(victim.to_string()));
     }
 }
 
