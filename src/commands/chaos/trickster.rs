@@ -24,8 +24,9 @@ use crate::commands::house::House;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A full disk is noticed within this: when the write-ahead log has used the room that it has and must grow.
 const NOTICED_WITHIN: Duration = Duration::from_secs(45);
-/// A cut that no call has met, since others carry the load or the service is down, lasts so much longer.
-const MET_WITHIN: Duration = Duration::from_secs(20);
+/// A cut that no call has met, since others carry the load or the service is down, lasts so much longer: beyond the
+/// longest freeze.
+const MET_WITHIN: Duration = Duration::from_secs(90);
 /// Between looks at what changes.
 const LOOK: Duration = Duration::from_millis(20);
 /// A process stands still so soon after it was told to.
