@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Callbacks(Callbacks),
     /// Pass channels' calls on from a public host to an inner server, and keep them while that is down
     Relay(Relay),
+    /// Compare our books with the channels' bills of a day; exit 0 only without differences
+    Reconcile(Reconcile),
     /// Make or update the tables of the store
     Migrate(Files),
     /// List the thresholds of a running service, or change one
@@ -493,6 +495,34 @@ pub(crate) struct Callbacks {
     /// At most so many calls
     #[arg(long, default_value_t = 100)]
     pub limit: usize,
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// `reconcile`
+#[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// The day, as 2026-11-24 [default: yesterday on the campus]
+    #[arg(long, value_name = "DAY")]
+    pub date: Option<String>,
+    /// Only this channel
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// Take the bill from this file instead of asking the channel
+    #[arg(long, value_name = "BILL", requires = "channel")]
+    pub file: Option<PathBuf>,
+    /// Print runs and differences as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write the differences as CSV; `-` is standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub csv: Option<PathBuf>,
+    /// Use the channels of the sandbox whose keys are in this folder
+    #[arg(long, value_name = "DIR")]
+    pub sandbox_keys: Option<PathBuf>,
+    /// No progress on the terminal
+    #[arg(long)]
+    pub quiet: bool,
     #[command(flatten)]
     pub files: Files,
 }

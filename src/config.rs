@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub service: ServiceConfig,
     /// What is written to the log.
     pub log: Log,
+    /// Comparing our books with the channels' bills.
+    pub reconciliation: ReconciliationConfig,
     /// Who may act behind `/admin`, on what.
     #[serde(default)]
     pub operators: Vec<OperatorConfig>,
@@ -105,8 +107,20 @@ pub(crate) struct ServiceConfig {
     pub notify_from: BTreeMap<String, Vec<IpNet>>,
     /// How the channels reach us.
     pub notify_base_url: String,
+    /// Who is told of differences in reconciliation, by webhook; empty: nobody.
+    pub operations_url: String,
     /// How long a shutdown takes at most.
     pub shutdown_deadline_s: u64,
+}
+
+/// `[reconciliation]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReconciliationConfig {
+    /// Bill files are kept here; empty: `bills` beside the store.
+    pub folder: PathBuf,
+    /// Agreed fees by channel, in hundredths of a percent; a channel that is not named: fees are not compared.
+    pub fees: BTreeMap<String, u32>,
 }
 
 /// `[[operators]]`

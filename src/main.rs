@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod http;
 mod logging;
+mod reconciliation;
 mod relay;
 mod sign;
 

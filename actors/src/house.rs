@@ -24,6 +24,7 @@ use crate::{
     make_up::MakeUp,
     meter::Meter,
     poller::{PollGauge, Poller},
+    reconciler::Reconciler,
     registry::OrderRegistry,
     router::Routes,
     stats::Stats,
@@ -61,6 +62,8 @@ pub(crate) struct House {
     /// One registry per arbiter; an order's id picks its own.
     pub(crate) registries: Vec<Handle<OrderRegistry>>,
     pub(crate) webhooks: Handle<WebhookSender>,
+    /// Nobody, in a house that does not reconcile.
+    pub(crate) reconciler: Handle<Reconciler>,
     /// How the backends of webhooks do, as of the sender's last look.
     pub(crate) backends: ArcSwap<Vec<LaneStatus>>,
     /// Changes with every commit that adds to `/v1/events`.

@@ -42,3 +42,7 @@ pub const WEBHOOK_RESTING: &str = "rushpay_webhook_backends_resting";
 pub const UNDELIVERED: &str = "rushpay_undelivered_total";
 /// Channels that an operator took out.
 pub const CHANNELS_DISABLED: &str = "rushpay_channels_disabled";
+/// Differences that somebody must act on, by channel and kind.
+pub const RECONCILIATION_DIFFERENCES: &str = "rushpay_reconciliation_differences";
+/// Captures of the last day that no notification told us of, by channel and what a query said.
+pub const RECONCILIATION_GAPS: &str = "rushpay_reconciliation_gaps";

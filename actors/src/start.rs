@@ -37,6 +37,8 @@ use crate::{
     make_up::MakeUp,
     meter::Meter,
     poller::{PollGauge, Poller},
+    reconciler::Reconciler,
+    reconciliation::ReconciliationOptions,
     registry::{OrderRegistry, PollerReborn},
     router::{ChannelRouter, Routes},
     service::Service,
@@ -66,6 +68,8 @@ pub struct Parts {
     pub channels: Vec<Arc<dyn Channel>>,
     /// How webhooks are signed and carried.
     pub webhooks: WebhookOptions,
+    /// How bills are reconciled; without it they are not.
+    pub reconciliation: Option<ReconciliationOptions>,
     /// Where the actors live.
     pub threads: Threads,
 }
@@ -156,6 +160,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         stats,
         registries: (0..shards).map(|_| Handle::default()).collect(),
         webhooks: Handle::default(),
+        reconciler: Handle::default(),
         backends: ArcSwap::default(),
         told: watch::Sender::default(),
         closing: false.into(),
@@ -163,11 +168,15 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
     house.routes.disable(stored.disabled);
 
     let mut arbiters = Vec::new();
+    let reconciliation = parts.reconciliation.map(|options| (options, parts.webhooks.clone()));
     match parts.threads {
         Threads::Here => {
             start_journal(house.clone());
             start_channels(house.clone(), parts.webhooks, base);
             start_registry(house.clone(), 0);
+            if let Some((options, webhooks)) = reconciliation {
+                start_reconciler(house.clone(), options, webhooks);
+            }
         }
         Threads::Own { orders } => {
             arbiters.push(on_thread(house.clone(), start_journal).await?);
@@ -180,6 +189,10 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
             arbiters.push(on_thread(house.clone(), channels).await?);
             for index in 0..orders {
                 arbiters.push(on_thread(house.clone(), move |house| start_registry(house, index)).await?);
+            }
+            if let Some((options, webhooks)) = reconciliation {
+                let reconciler = move |house| start_reconciler(house, options, webhooks);
+                arbiters.push(on_thread(house.clone(), reconciler).await?);
             }
         }
     }
@@ -238,6 +251,12 @@ fn start_channels(house: Arc<House>, webhooks: WebhookOptions, base: Tuning) {
     Guardian::watch("webhook_sender", house.webhooks.clone(), make, || {});
     actix::spawn(remember_payers(house.clone()));
     actix::spawn(follow_tuning(house, base));
+}
+
+fn start_reconciler(house: Arc<House>, options: ReconciliationOptions, webhooks: WebhookOptions) {
+    let handle = house.reconciler.clone();
+    let make = move || Reconciler::new(house.clone(), options.clone(), webhooks.clone()).start();
+    Guardian::watch("reconciler", handle, make, || {});
 }
 
 fn start_registry(house: Arc<House>, index: usize) {

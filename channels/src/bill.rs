@@ -3,39 +3,10 @@
 //! A reader hands out lines while it reads, so that a day of a million payments needs no memory; whoever takes them
 //! in must undo all of them if the file turns out to be refused at its end. Money is never a float.
 
-use domain::{Money, Timestamp};
+use std::io::{BufRead as _, BufReader, Read, Seek};
 
-/// What a line says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BillKind {
-    /// Money came in.
-    Payment,
-    /// Money went back.
-    Refund,
-    /// A payment was taken back as if it had not been.
-    Reversal,
-}
-
-/// One line of a bill.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BillLine {
-    /// Where it stands in the file, from 1.
-    pub line: usize,
-    /// What it says.
-    pub kind: BillKind,
-    /// Our number of the trade; empty where the channel's refund lines do not repeat it.
-    pub channel_order_no: String,
-    /// Our number of the refund.
-    pub refund_no: Option<String>,
-    /// The channel's own number of the trade, or of the refund.
-    pub trade_no: String,
-    /// How much, never negative.
-    pub amount: Money,
-    /// What the channel keeps of it, fen; negative if it gives some back.
-    pub fee_fen: i64,
-    /// When, by the channel's clock.
-    pub at: Timestamp,
-}
+use domain::Money;
+pub use domain::reconciliation::{BillKind, BillLine};
 
 /// Why a file is refused whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +26,53 @@ impl BillRefused {
 
 /// Takes lines as they are read.
 pub type EachLine<'a> = &'a mut (dyn FnMut(BillLine) + Send);
+
+/// Where a bill is read from: a file on disk, or bytes behind a cursor.
+pub trait BillSource: Read + Seek + Send {}
+impl<T: Read + Seek + Send> BillSource for T {}
+
+/// A bill that is being read.
+pub type BillFile<'a> = &'a mut dyn BillSource;
+
+/// No line of any channel is nearly as long; more is not a bill.
+const LINE_MAX: u64 = 64 << 10;
+/// What a packed bill may hold: a million lines of the widest format are two thirds of a gigabyte.
+const UNPACKED_MAX: u64 = 4 << 30;
+
+/// Lines of a file, one at a time, so that memory does not grow with the day.
+pub(crate) struct Lines<R> {
+    from: BufReader<R>,
+    buffer: Vec<u8>,
+    /// How many lines were read.
+    pub(crate) read: usize,
+}
+
+impl<R: Read> Lines<R> {
+    pub(crate) fn new(from: R) -> Lines<R> {
+        Lines { from: BufReader::with_capacity(64 << 10, from), buffer: Vec::new(), read: 0 }
+    }
+
+    /// The next line without its end, and its number.
+    pub(crate) fn next(&mut self) -> Result<Option<(usize, &[u8])>, BillRefused> {
+        self.buffer.clear();
+        let line = self.read + 1;
+        let n = (&mut self.from)
+            .take(LINE_MAX)
+            .read_until(b'\n', &mut self.buffer)
+            .map_err(|e| BillRefused::new(line, format!("the file is damaged: {e}")))?;
+        if n == 0 {
+            return Ok(None);
+        }
+        self.read = line;
+        if self.buffer.pop_if(|last| *last == b'\n').is_none()
+            && u64::try_from(n).unwrap_or(LINE_MAX) == LINE_MAX
+        {
+            return Err(BillRefused::new(line, format!("longer than {LINE_MAX} bytes")));
+        }
+        let _dos_end = self.buffer.pop_if(|last| *last == b'\r');
+        Ok(Some((line, &self.buffer)))
+    }
+}
 
 /// Which column is where. An unknown column is a refusal: a file whose meaning changed must not be guessed at.
 pub(crate) struct Columns {
@@ -121,47 +139,49 @@ pub(crate) fn money(line: usize, name: &str, fen: Option<i64>) -> Result<Money, 
     Money::from_fen(fen).map_err(|e| BillRefused::new(line, format!("{name}: {e}")))
 }
 
-/// Text in GBK, or a refusal that names the first line that is not.
-pub(crate) fn gbk(bytes: &[u8]) -> Result<String, BillRefused> {
+/// A line in GBK.
+pub(crate) fn gbk(line: usize, bytes: &[u8]) -> Result<std::borrow::Cow<'_, str>, BillRefused> {
     let decoded = encoding_rs::GBK.decode_without_bom_handling_and_without_replacement(bytes);
-    decoded.map(std::borrow::Cow::into_owned).ok_or_else(|| {
-        let whole = |line: &[u8]| {
-            encoding_rs::GBK.decode_without_bom_handling_and_without_replacement(line).is_some()
-        };
-        let line = bytes.split(|c| *c == b'\n').position(|line| !whole(line)).map_or(0, |at| at + 1);
-        BillRefused::new(line, "not GBK")
-    })
+    decoded.ok_or_else(|| BillRefused::new(line, "not GBK"))
 }
 
-/// Text in UTF-8 without its mark, or a refusal that names the first line that is not.
-pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, BillRefused> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|e| {
-        let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
-        BillRefused::new(before.iter().filter(|c| **c == b'\n').count() + 1, "not UTF-8")
-    })
+/// A line in UTF-8; the first one may begin with the mark.
+pub(crate) fn utf8(line: usize, bytes: &[u8]) -> Result<&str, BillRefused> {
+    let bytes = if line == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
+    std::str::from_utf8(bytes).map_err(|_| BillRefused::new(line, "not UTF-8"))
 }
 
-/// The entry of a ZIP file whose name is wanted, not larger than `max` bytes.
-pub(crate) fn unzip(file: &[u8], wanted: impl Fn(&[u8]) -> bool, max: u64) -> Result<Vec<u8>, BillRefused> {
-    use std::io::Read as _;
+/// Reads the entry of a ZIP file whose name is wanted.
+pub(crate) fn unzipped<T>(
+    file: BillFile<'_>,
+    wanted: impl Fn(&[u8]) -> bool,
+    read: impl FnOnce(Lines<&mut dyn Read>) -> Result<T, BillRefused>,
+) -> Result<T, BillRefused> {
     let whole = |problem: String| BillRefused::new(0, problem);
-    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(file))
-        .map_err(|e| whole(format!("not a whole ZIP file: {e}")))?;
+    let mut zip = zip::ZipArchive::new(file).map_err(|e| whole(format!("not a whole ZIP file: {e}")))?;
     for n in 0..zip.len() {
-        let mut entry = zip.by_index(n).map_err(|e| whole(format!("entry {n}: {e}")))?;
-        if !wanted(entry.name_raw()) {
-            continue;
+        let entry = zip.by_index(n).map_err(|e| whole(format!("entry {n}: {e}")))?;
+        if wanted(entry.name_raw()) {
+            return read(Lines::new(&mut entry.take(UNPACKED_MAX)));
         }
-        let mut bytes = Vec::new();
-        let read = (&mut entry).take(max + 1).read_to_end(&mut bytes);
-        read.map_err(|e| whole(format!("entry {n} is damaged: {e}")))?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max {
-            return Err(whole(format!("entry {n} is larger than {max} bytes")));
-        }
-        return Ok(bytes);
     }
     Err(whole("the ZIP file has no entry with transactions".to_owned()))
+}
+
+/// Reads a file that may be packed with gzip.
+pub(crate) fn ungzipped<T>(
+    file: BillFile<'_>,
+    read: impl FnOnce(Lines<&mut dyn Read>) -> Result<T, BillRefused>,
+) -> Result<T, BillRefused> {
+    let broken = |e: std::io::Error| BillRefused::new(0, format!("the file cannot be read: {e}"));
+    let mut magic = [0; 2];
+    let packed = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
+    file.rewind().map_err(broken)?;
+    if packed {
+        read(Lines::new(&mut flate2::read::MultiGzDecoder::new(file).take(UNPACKED_MAX)))
+    } else {
+        read(Lines::new(&mut &mut *file))
+    }
 }
 
 #[cfg(test)]

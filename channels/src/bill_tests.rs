@@ -1,6 +1,6 @@
 //! Bills of every channel, good and spoilt: what is refused is refused whole, with its line.
 
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 
 use domain::Timestamp;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ const WECHAT: &str = "\u{feff}交易时间,公众账号ID,商户号,特约商户
 ";
 
 fn wechat(text: &str) -> Read {
-    collect(|each| wechat::bill_file::read(text.as_bytes(), "1900000001", each))
+    collect(|each| wechat::bill_file::read(&mut Cursor::new(text.as_bytes()), "1900000001", each))
 }
 
 fn refused(read: &Read) -> (usize, &str) {
@@ -63,7 +63,7 @@ fn wechats_bill_is_read_whole_or_refused_with_its_line() {
     let mut bytes = WECHAT.as_bytes().to_vec();
     let third = bytes.iter().enumerate().filter(|(_, c)| **c == b'\n').nth(1).unwrap().0 + 3;
     bytes[third] = 0xff;
-    let read = collect(|each| wechat::bill_file::read(&bytes, "1900000001", each));
+    let read = collect(|each| wechat::bill_file::read(&mut Cursor::new(&bytes), "1900000001", each));
     assert_eq!(refused(&read), (3, "not UTF-8"));
 }
 
@@ -75,7 +75,9 @@ REFUND,\"P20260101000001\",\"R20260101000001\",\"V0000000002\",\"STUDENT_NO\",\"
 ";
 
 fn card(text: &str) -> Read {
-    collect(|each| campus_card::statement_file::read(text.as_bytes(), "M1001", "2026-01-01", each))
+    collect(|each| {
+        campus_card::statement_file::read(&mut Cursor::new(text.as_bytes()), "M1001", "2026-01-01", each)
+    })
 }
 
 #[test]
@@ -120,7 +122,7 @@ const ALIPAY: &str = "#支付宝业务明细查询\r
 
 fn alipay(text: &str) -> Read {
     let bytes = encoding_rs::GBK.encode(text).0.into_owned();
-    collect(|each| alipay::bill_file::read(&zipped("2088_detail.csv", &bytes), each))
+    collect(|each| alipay::bill_file::read(&mut Cursor::new(zipped("2088_detail.csv", &bytes)), each))
 }
 
 #[test]
@@ -144,13 +146,22 @@ fn alipays_bill_is_read_whole_or_refused_with_its_line() {
     ] {
         assert_eq!(refused(&alipay(&text)).0, line, "{why}: {:?}", alipay(&text));
     }
-    let utf8 = collect(|each| alipay::bill_file::read(&zipped("2088_detail.csv", ALIPAY.as_bytes()), each));
+    let utf8 = collect(|each| {
+        alipay::bill_file::read(&mut Cursor::new(zipped("2088_detail.csv", ALIPAY.as_bytes())), each)
+    });
     assert!(utf8.is_err(), "in the wrong encoding");
     let mut file = zipped("2088_detail.csv", &encoding_rs::GBK.encode(ALIPAY).0);
     file.truncate(file.len() / 2);
-    assert_eq!(refused(&collect(|each| alipay::bill_file::read(&file, each))).0, 0, "half a ZIP file");
+    assert_eq!(
+        refused(&collect(|each| alipay::bill_file::read(&mut Cursor::new(&file), each))).0,
+        0,
+        "half a ZIP file"
+    );
     let totals = zipped("2088_\u{6c47}\u{603b}.txt", b"x");
-    assert!(collect(|each| alipay::bill_file::read(&totals, each)).is_err(), "no entry with transactions");
+    assert!(
+        collect(|each| alipay::bill_file::read(&mut Cursor::new(&totals), each)).is_err(),
+        "no entry with transactions"
+    );
 }
 
 /// A line of 607 bytes with these fields at their offsets.
@@ -177,7 +188,7 @@ fn union_line(kind: &str, number: &str, amount: &str) -> Vec<u8> {
 fn union(bytes: &[u8]) -> Read {
     let now = Timestamp::from_secs(1_767_312_000);
     let file = zipped("INN26010188ZM_777290058110048", bytes);
-    collect(|each| unionpay::bill_file::read(&file, "777290058110048", now, each))
+    collect(|each| unionpay::bill_file::read(&mut Cursor::new(&file), "777290058110048", now, each))
 }
 
 #[test]
@@ -216,12 +227,12 @@ fn unionpays_file_is_read_by_bytes_or_refused_with_its_line() {
 proptest! {
     #[test]
     fn whatever_bytes_arrive_there_is_an_answer_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), cut in 0_usize..2000) {
-        let _ = collect(|each| wechat::bill_file::read(&bytes, "1", each));
-        let _ = collect(|each| campus_card::statement_file::read(&bytes, "M1001", "2026-01-01", each));
-        let _ = collect(|each| alipay::bill_file::read(&bytes, each));
+        let _ = collect(|each| wechat::bill_file::read(&mut Cursor::new(&bytes), "1", each));
+        let _ = collect(|each| campus_card::statement_file::read(&mut Cursor::new(&bytes), "M1001", "2026-01-01", each));
+        let _ = collect(|each| alipay::bill_file::read(&mut Cursor::new(&bytes), each));
         let _ = union(&bytes);
         let mut half = WECHAT.as_bytes().to_vec();
         half.truncate(cut);
-        prop_assert_eq!(collect(|each| wechat::bill_file::read(&half, "1900000001", each)).is_ok(), half.len() + 2 >= WECHAT.len());
+        prop_assert_eq!(collect(|each| wechat::bill_file::read(&mut Cursor::new(&half), "1900000001", each)).is_ok(), half.len() + 2 >= WECHAT.len());
     }
 }

@@ -18,7 +18,7 @@ use domain::{
 };
 use jiff::civil::Date;
 
-use crate::{BillError, BillRefused, EachLine, Error, Settlement};
+use crate::{BillError, BillFile, BillRefused, EachLine, Error, Settlement};
 
 /// One payment channel.
 #[async_trait]
@@ -48,12 +48,19 @@ pub trait Channel: Send + Sync {
     /// By what to do next: see [`BillError`].
     async fn bill(&self, day: Date) -> Result<Bytes, BillError>;
 
-    /// Reads a file that [`Channel::bill`] gave for `day`, line by line. Harmless and repeatable.
+    /// The first moment of a bill's day and the first one after it: midnight to midnight at Beijing, where the channel
+    /// has no other cut.
+    fn bill_span(&self, day: Date) -> (Timestamp, Timestamp) {
+        (crate::clock::midnight(day), crate::clock::midnight(day.tomorrow().unwrap_or(day)))
+    }
+
+    /// Reads a file that [`Channel::bill`] gave for `day`, from its start, line by line, in memory that does not grow
+    /// with the file. Harmless and repeatable.
     ///
     /// # Errors
     /// - [`BillRefused`]: truncated, in another encoding, with an unknown column or kind of line, another merchant's, or
     ///   its own sums disagree; names the line. Lines may have been handed out before: undo them.
-    fn read_bill(&self, day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused>;
+    fn read_bill(&self, day: Date, file: BillFile<'_>, each: EachLine<'_>) -> Result<(), BillRefused>;
 
     /// Checks and reads a call of the channel. Nothing is stored; the same call may be parsed again, except
     /// where the protocol forbids a repeated nonce (then it is refused as [`RefusedBecause::Replayed`]).

@@ -39,6 +39,12 @@ pub(crate) fn written(at: Timestamp, pattern: &str) -> String {
     at.to_zoned(zone()).strftime(pattern).to_string()
 }
 
+/// The first moment of a day at Beijing.
+pub(crate) fn midnight(day: jiff::civil::Date) -> Timestamp {
+    let at = day.to_zoned(zone()).map(|at| at.timestamp()).unwrap_or_default();
+    Timestamp::from_secs(at.as_second())
+}
+
 /// The moment that a text names at Beijing.
 pub(crate) fn moment(text: &str, pattern: &str) -> Option<Timestamp> {
     let at = DateTime::strptime(pattern, text).ok()?.to_zoned(zone()).ok()?;

@@ -11,12 +11,13 @@ const NOW: i64 = 1_767_225_600;
 
 /// Reads a bill; `which` chooses the channel.
 pub fn bill(which: u8, file: &[u8]) {
+    let mut file = std::io::Cursor::new(file);
     let each: crate::EachLine<'_> = &mut |line| assert!(line.amount.fen() >= 0);
     let _refused = match which % 4 {
-        0 => wechat::bill_file::read(file, "1900000001", each),
-        1 => alipay::bill_file::read(file, each),
-        2 => unionpay::bill_file::read(file, "777290058110048", Timestamp::from_secs(NOW), each),
-        _ => campus_card::statement_file::read(file, "M1001", "2026-01-01", each),
+        0 => wechat::bill_file::read(&mut file, "1900000001", each),
+        1 => alipay::bill_file::read(&mut file, each),
+        2 => unionpay::bill_file::read(&mut file, "777290058110048", Timestamp::from_secs(NOW), each),
+        _ => campus_card::statement_file::read(&mut file, "M1001", "2026-01-01", each),
     };
 }
 

@@ -30,7 +30,7 @@ pub mod campus_card;
 pub mod unionpay;
 pub mod wechat;
 
-pub use bill::{BillKind, BillLine, BillRefused, EachLine};
+pub use bill::{BillFile, BillKind, BillLine, BillRefused, BillSource, EachLine};
 pub use channel::{
     Channel, HttpReply, Notification, NotificationCall, NotificationKind, NotificationRefused,
     RefusedBecause, Verdict,

@@ -253,6 +253,21 @@ pub enum EvidenceSource {
     Operator,
 }
 
+impl EvidenceSource {
+    /// The word in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EvidenceSource::Notification => "notification",
+            EvidenceSource::Query => "query",
+            EvidenceSource::Prepay => "prepay",
+            EvidenceSource::Close => "close",
+            EvidenceSource::Bill => "bill",
+            EvidenceSource::Operator => "operator",
+        }
+    }
+}
+
 /// A verified, final word of a channel about one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {

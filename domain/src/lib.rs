@@ -13,6 +13,7 @@ pub mod money;
 pub mod order;
 pub mod pace;
 pub mod polling;
+pub mod reconciliation;
 pub mod routing;
 pub mod settlement;
 pub mod splitting;

@@ -98,6 +98,12 @@ tunables! {
         make_up_every_ms: u64 = 1_000, Range::whole(50, 600_000);
         /// Webhooks in flight at once to one backend.
         webhook_concurrency: u64 = 64, Range::whole(1, 10_000);
+        /// A fix of a difference that is about more than this needs a second operator.
+        reconcile_second_above_fen: u64 = 50_000, Range::whole(0, 1_000_000_000);
+        /// From this hour of the campus's day on, the bills of the day before are asked for.
+        reconcile_at_h: u64 = 2, Range::whole(0, 23);
+        /// So many days that were never reconciled are caught up.
+        reconcile_catch_up_days: u64 = 7, Range::whole(1, 90);
         /// A webhook that is not answered in this time is tried again.
         webhook_deadline_ms: u64 = 5_000, Range::whole(50, 120_000);
         /// A backend that fails so many times in a row rests; its webhooks wait and lose no try.

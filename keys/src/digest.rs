@@ -14,9 +14,26 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// What the reader says.
-pub fn sha256_hex_of(mut reader: impl std::io::Read) -> std::io::Result<String> {
-    let mut context = digest::Context::new(&digest::SHA256);
-    let mut buffer = vec![0; 64 * 1024];
+pub fn sha256_hex_of(reader: impl std::io::Read) -> std::io::Result<String> {
+    hex_of(&digest::SHA256, reader)
+}
+
+/// Lower-case hex of SHA-1 over `bytes`: only to compare with the hash of a downloaded bill.
+#[must_use]
+pub fn sha1_hex(bytes: &[u8]) -> String {
+    hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes))
+}
+
+/// As [`sha1_hex`], over everything that `from` gives.
+///
+/// # Errors
+/// What reading gives.
+pub fn sha1_hex_of(from: impl std::io::Read) -> std::io::Result<String> {
+    hex_of(&digest::SHA1_FOR_LEGACY_USE_ONLY, from)
+}
+
+fn hex_of(algorithm: &'static digest::Algorithm, mut reader: impl std::io::Read) -> std::io::Result<String> {
+    let (mut context, mut buffer) = (digest::Context::new(algorithm), vec![0; 64 * 1024]);
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(hex::encode(context.finish())),
@@ -25,12 +42,6 @@ pub fn sha256_hex_of(mut reader: impl std::io::Read) -> std::io::Result<String> 
             Err(e) => return Err(e),
         }
     }
-}
-
-/// Lower-case hex of SHA-1 over `bytes`: only to compare with the hash of a downloaded bill.
-#[must_use]
-pub fn sha1_hex(bytes: &[u8]) -> String {
-    hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes))
 }
 
 /// Lower-case hex of MD5 over `bytes`: only to name certificates as Alipay does.

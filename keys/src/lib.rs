@@ -24,7 +24,9 @@ mod signing;
 pub use certificate::{CertificateFacts, serial_eq};
 pub use chain::{Anchors, Untrusted};
 pub use cipher::{open, seal};
-pub use digest::{HmacKey, hmac_sha256, md5_hex, sha1_hex, sha256_hex, sha256_hex_of, slices_equal};
+pub use digest::{
+    HmacKey, hmac_sha256, md5_hex, sha1_hex, sha1_hex_of, sha256_hex, sha256_hex_of, slices_equal,
+};
 pub use ed25519::{Ed25519Signer, Ed25519Verifier};
 pub use error::{BadSignature, Error};
 pub use files::KeyFile;

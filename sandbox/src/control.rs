@@ -212,9 +212,28 @@ async fn clock(state: State, body: web::Bytes) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "now": crate::clock::beijing(state.world.clock.now()) }))
 }
 
-/// What happened until now stands on yesterday's bills from now on.
-async fn end_day(state: State) -> HttpResponse {
-    state.world.end_day();
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EndDay {
+    bills: Dated,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Dated {
+    #[default]
+    Yesterday,
+    Today,
+}
+
+/// What happened until now stands on yesterday's bills from now on; or, asked so, today's bills exist from now on.
+async fn end_day(state: State, body: web::Bytes) -> HttpResponse {
+    let asked = if body.is_empty() { Ok(EndDay::default()) } else { read(&body) };
+    match asked {
+        Ok(EndDay { bills: Dated::Yesterday }) => state.world.end_day(),
+        Ok(EndDay { bills: Dated::Today }) => state.world.bill_today(),
+        Err(problem) => return bad(problem),
+    }
     HttpResponse::Ok().json(json!({ "bills_until": crate::clock::beijing(state.world.clock.now()) }))
 }
 

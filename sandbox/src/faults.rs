@@ -9,6 +9,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::bill_faults::BillFaults;
+
 /// A log-normal latency; equal values make it fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +90,13 @@ pub struct FaultSet {
     pub refund_outcome: Option<String>,
     /// What happens to notifications.
     pub notify: NotifyFaults,
+    /// How bills are wrong.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bill: BillFaults,
+}
+
+fn is_default(faults: &BillFaults) -> bool {
+    *faults == BillFaults::default()
 }
 
 /// Kinds of calls, for latencies.

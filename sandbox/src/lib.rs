@@ -5,6 +5,7 @@
 //! our own adapters but `domain` and the signature primitives, so that one mistake cannot hide on both sides.
 
 mod alipay;
+mod bill_faults;
 mod books;
 mod campus_card;
 mod clock;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 use actix_web::{HttpResponse, body::BodyStream};
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     books::Books,
     clock::{Clock, beijing},
-    faults::{Fate, FaultSet, Kind},
+    faults::{BillFaults, Fate, FaultSet, Kind},
     notify::Notifier,
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct World {
     serial: AtomicU64,
     /// Everything before this moment is on the bill of the day before it.
     day_ended_us: AtomicI64,
+    /// The bill of the present day exists already.
+    today_is_billed: AtomicBool,
 }
 
 /// One call, for the page.
@@ -70,6 +72,7 @@ impl World {
             counts: Mutex::default(),
             serial: AtomicU64::new(1),
             day_ended_us: AtomicI64::new(i64::MIN),
+            today_is_billed: AtomicBool::new(false),
         })
     }
 
@@ -82,6 +85,21 @@ impl World {
     /// would wait until tomorrow for a bill with a line in it.
     pub(crate) fn end_day(&self) {
         self.day_ended_us.store(self.clock.now().micros(), Ordering::Relaxed);
+    }
+
+    /// Makes bills of the present day from now on, under its own date; each shows what happened until it is asked for.
+    pub(crate) fn bill_today(&self) {
+        self.today_is_billed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the present day has bills already.
+    pub(crate) fn today_is_billed(&self) -> bool {
+        self.today_is_billed.load(Ordering::Relaxed)
+    }
+
+    /// How a channel's bills are wrong.
+    pub(crate) fn bill_faults(&self, channel: &str) -> BillFaults {
+        self.faults_of(channel).bill
     }
 
     /// The moment by which bills date what happened at `at`.

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use channels::{
-    BillError, BillRefused, Channel, EachLine, HttpReply, Notification, NotificationCall, NotificationKind,
-    NotificationRefused, RefusedBecause, Verdict,
+    BillError, BillFile, BillRefused, Channel, EachLine, HttpReply, Notification, NotificationCall,
+    NotificationKind, NotificationRefused, RefusedBecause, Verdict,
 };
 use domain::{
     Answer, Capture, ChannelOrderNo, Found, Money, RefundNo, Scene, Timestamp,
@@ -169,7 +169,7 @@ impl Channel for SimChannel {
         Err(BillError::NotReady)
     }
 
-    fn read_bill(&self, _: Date, _: &[u8], _: EachLine<'_>) -> Result<(), BillRefused> {
+    fn read_bill(&self, _: Date, _: BillFile<'_>, _: EachLine<'_>) -> Result<(), BillRefused> {
         Ok(())
     }
 

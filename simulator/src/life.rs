@@ -94,6 +94,7 @@ impl Site {
         let channels = lines.map(|channel| -> Arc<dyn Channel> { Arc::new(channel) }).collect();
         let store = FaultyStore { inner: self.store.clone(), reality: self.reality.clone() };
         let parts = Parts {
+            reconciliation: None,
             store: Arc::new(store),
             cache: Arc::new(PlainCache::default()),
             clock: self.reality.clock.clone(),

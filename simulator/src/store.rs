@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use domain::{OrderId, Timestamp, order::Order};
 use store::{
-    AppendError, Appended, AuditPage, AuditRange, Entry, Error, EventLine, NotificationFilter,
+    AppendError, Appended, AuditPage, AuditRange, Bills, Entry, Error, EventLine, NotificationFilter,
     NotificationRow, OrderFilter, OrderLine, PayerRow, SqliteStore, Store, StoredEvent, SwitchRow, TuningRow,
     WebhookBackend, WebhookDue, WebhookFilter, WebhookLine, WebhookResend, WebhookTotals,
 };
@@ -53,6 +53,10 @@ impl FaultyStore {
 
 #[async_trait]
 impl Store for FaultyStore {
+    fn bills(&self) -> &dyn Bills {
+        self.inner.bills()
+    }
+
     async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>> {
         let fate = self.reality.with(|world| {
             if world.dead {

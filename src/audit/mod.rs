@@ -6,17 +6,20 @@
 mod certificate;
 mod words;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context as _;
-use domain::audit::{
-    AuditReport, Auditor, ChannelLine, Violation,
-    certificate::{Builder, Certificate, Comparison, Maker, Outcome},
-    judge,
+use domain::{
+    audit::{
+        AuditReport, Auditor, ChannelLine, Violation,
+        certificate::{Builder, Certificate, Comparison, Maker, Outcome},
+        judge,
+    },
+    reconciliation::DifferenceState,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
-use store::{AuditPage, AuditRange, Store, Unreadable};
+use store::{AuditPage, AuditRange, DifferenceFilter, Store, Unreadable};
 use tokio::sync::mpsc;
 
 pub(crate) use certificate::{Signed, Trust, signer};
@@ -25,6 +28,8 @@ pub(crate) use words::{compared_in_words, in_words};
 /// A running service moves on while the channels' books are read; what contradicts for so many looks contradicts.
 const LOOKS: u32 = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// Differences that are read at most.
+const DIFFERENCES: usize = 1_000_000;
 
 /// Audits a store, and compares with the sandbox's books if its control address is given.
 ///
@@ -71,13 +76,35 @@ async fn look(
         auditor.violated(Violation::general("file_damaged", finding));
     }
     if let Some(control) = sandbox {
+        let settled = settled_by_operators(store).await?;
         for line in books(control).await? {
-            auditor.channel_line(&line);
+            let number = line.refund_no.as_ref().unwrap_or(&line.channel_order_no);
+            // Money of no order of ours: operators sent it back or wrote it off, and that is on record.
+            if !settled.contains(&(line.channel.clone(), number.clone())) {
+                auditor.channel_line(&line);
+            }
         }
     }
     let report = auditor.finish();
     let certificate = builder.zip(maker).map(|(builder, maker)| builder.finish(maker, &report));
     Ok((report, certificate))
+}
+
+/// Channels' numbers that belong to no order and that reconciliation has dealt with.
+async fn settled_by_operators(store: &dyn Store) -> anyhow::Result<HashSet<(String, String)>> {
+    let ended = DifferenceFilter {
+        states: vec![DifferenceState::Fixed, DifferenceState::WrittenOff],
+        limit: DIFFERENCES,
+        ..DifferenceFilter::default()
+    };
+    let ended = store.bills().differences_list(&ended).await.context("reading the differences")?;
+    let strangers = ended.into_iter().filter(|d| d.found.order.is_none());
+    Ok(strangers
+        .flat_map(|d| {
+            let number = (d.channel.clone(), d.found.number);
+            std::iter::once(number).chain(d.refund_no.map(|refund_no| (d.channel, refund_no)))
+        })
+        .collect())
 }
 
 fn gather(

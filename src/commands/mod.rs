@@ -10,6 +10,7 @@ mod house;
 mod loadtest;
 mod migrate;
 mod operator;
+mod reconcile;
 mod relay;
 mod restore;
 mod rush;
@@ -46,6 +47,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Sign(what) => sign::run(&what),
         Command::Callbacks(args) => callbacks::run(args).await,
         Command::Relay(args) => relay::run(args).await,
+        Command::Reconcile(args) => reconcile::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Tune(args) => tune::run(args).await,
         Command::Webhooks(args) => webhooks::run(args).await,

@@ -12,10 +12,14 @@ use std::{
     time::Duration,
 };
 
-use actors::{HttpCourier, Parts, SystemChance, SystemClock, Threads, WebhookOptions};
+use actors::{
+    HttpCourier, Parts, SystemChance, SystemClock, Threads, WebhookOptions,
+    reconciliation::ReconciliationOptions,
+};
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use channels::Channel;
+use domain::{ChannelId, reconciliation::Terms};
 use keys::Secret;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use store::{Cache, MemoryCache, RedisCache, RedisOptions};
@@ -58,7 +62,9 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<bool> {
         }
     }
     let courier = HttpCourier::new().context("preparing the calls to backends")?;
+    let reconciliation = Some(reconciliation(&config));
     let running = actors::start(Parts {
+        reconciliation,
         store,
         cache,
         clock: Arc::new(SystemClock),
@@ -126,15 +132,34 @@ async fn beside(config: &mut Config) -> anyhow::Result<sandbox::Sandbox> {
     let faults = BTreeMap::new();
     let options = sandbox::Options { dir: dir.clone(), port_base: 0, seed: SANDBOX_SEED, faults };
     let running = sandbox::start(options).await.context("starting the sandbox")?;
-    for (name, table) in config::channels_of_sandbox(&dir)? {
-        let options = serde_json::to_value(table)?;
-        config.channels.each.insert(name, options);
-    }
+    use_sandbox(config, &dir)?;
     if config.webhooks.secret.is_empty() {
         config.webhooks.secret = sandbox_webhook_secret(&dir)?;
     }
     info!(control = running.control_url, keys = %dir.display(), "the sandbox runs beside; no money moves");
     Ok(running)
+}
+
+/// Lets the configuration point at the channels of the sandbox whose keys are in `dir`.
+pub(super) fn use_sandbox(config: &mut Config, dir: &Path) -> anyhow::Result<()> {
+    for (name, table) in config::channels_of_sandbox(dir)? {
+        let options = serde_json::to_value(table)?;
+        config.channels.each.insert(name, options);
+    }
+    Ok(())
+}
+
+/// How reconciliation is set up.
+pub(super) fn reconciliation(config: &Config) -> ReconciliationOptions {
+    let (own, told) = (&config.reconciliation, &config.service.operations_url);
+    let beside = || config.store.path.parent().unwrap_or(Path::new("")).join("bills");
+    let terms =
+        |(name, fee): (&String, &u32)| Some((ChannelId::new(name).ok()?, Terms { fee_bp: Some(*fee) }));
+    ReconciliationOptions {
+        folder: if own.folder.as_os_str().is_empty() { beside() } else { own.folder.clone() },
+        terms: own.fees.iter().filter_map(terms).collect(),
+        operations_url: (!told.is_empty()).then(|| told.clone()),
+    }
 }
 
 /// A secret for the sandbox's webhooks, kept beside its keys.
@@ -177,7 +202,7 @@ async fn cache(config: &Config) -> anyhow::Result<Arc<dyn Cache>> {
 }
 
 /// The configured channels, best first.
-fn channels(config: &Config) -> anyhow::Result<Vec<Arc<dyn Channel>>> {
+pub(super) fn channels(config: &Config) -> anyhow::Result<Vec<Arc<dyn Channel>>> {
     let mut each = config.channels.each.clone();
     let mut faults = Vec::new();
     for name in each.keys().filter(|name| !config.channels.order.contains(name)) {

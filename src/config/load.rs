@@ -70,6 +70,13 @@ fn judge(config: &Config) -> Result<(), BadConfig> {
     let base = Url::parse(&config.service.notify_base_url).ok();
     let base_ok = base.is_some_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none());
     check(base_ok, "service.notify_base_url: expected an address such as https://pay.example.com");
+    let operations = &config.service.operations_url;
+    let told =
+        operations.is_empty() || Url::parse(operations).is_ok_and(|u| matches!(u.scheme(), "http" | "https"));
+    check(
+        told,
+        "service.operations_url: expected an address such as https://ops.example.com/hook, or nothing",
+    );
     let redis = config.redis.url.is_empty() || config.redis.url.starts_with("redis://");
     check(redis, "redis.url: expected redis://host:port/db, or nothing");
     let secret = config.webhooks.secret.expose();
@@ -79,6 +86,14 @@ fn judge(config: &Config) -> Result<(), BadConfig> {
     for name in &config.channels.order {
         if !channels::registry::names().any(|known| known == name) {
             faults.push(format!("channels.order: there is no channel \"{name}\""));
+        }
+    }
+    for (name, fee) in &config.reconciliation.fees {
+        if !channels::registry::names().any(|known| known == name) {
+            faults.push(format!("reconciliation.fees: there is no channel \"{name}\""));
+        }
+        if *fee > 10_000 {
+            faults.push(format!("reconciliation.fees.{name}: expected 0 to 10000 hundredths of a percent"));
         }
     }
     faults.extend(operators(config));

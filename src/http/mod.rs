@@ -12,6 +12,7 @@ pub(crate) mod operators;
 mod orders;
 mod parts;
 mod problem;
+mod reconciliation;
 mod restored;
 mod stream;
 mod webhooks;
@@ -93,6 +94,7 @@ fn routes(cfg: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(health::metrics))
         .route("/openapi.json", web::get().to(openapi::json))
         .service(openapi::docs())
+        .route("/reconciliation", web::get().to(reconciliation::page))
         .route("/notify/{channel}", web::post().to(notify::notify))
         .service(
             web::scope("/v1")
@@ -131,6 +133,13 @@ fn routes(cfg: &mut web::ServiceConfig) {
                 .route("/webhooks/resend", web::post().to(webhooks::resend_dead))
                 .route("/webhooks/resends", web::get().to(webhooks::resends))
                 .route("/webhooks/{id}/resend", web::post().to(webhooks::resend_one))
+                .route("/reconciliation/runs", web::get().to(reconciliation::runs))
+                .route("/reconciliation/runs", web::post().to(reconciliation::run))
+                .route("/reconciliation/differences", web::get().to(reconciliation::differences))
+                .route("/reconciliation/differences.csv", web::get().to(reconciliation::differences_csv))
+                .route("/reconciliation/differences/{id}", web::get().to(reconciliation::difference))
+                .route("/reconciliation/differences/{id}/confirm", web::post().to(reconciliation::confirm))
+                .route("/reconciliation/gaps", web::get().to(reconciliation::gaps))
                 .route("/stats", web::get().to(admin::stats))
                 .default_service(web::to(nothing_here)),
         )

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{admin, held, notify, orders, stream, webhooks};
+use super::{admin, held, notify, orders, reconciliation, stream, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,12 +18,15 @@ use super::{admin, held, notify, orders, stream, webhooks};
         orders::hint, orders::refund, webhooks::events_after, orders::payer, notify::notify, admin::channels,
         admin::channel_set, admin::tuning, admin::tune, admin::switches, admin::notifications, admin::orders,
         admin::callbacks, admin::story, admin::stats, held::decide,
+        reconciliation::runs, reconciliation::run, reconciliation::differences, reconciliation::differences_csv,
+        reconciliation::difference, reconciliation::confirm, reconciliation::gaps,
     ),
     tags(
         (name = "orders", description = "What a backend asks to be paid."),
         (name = "events", description = "To catch up after an outage."),
         (name = "channels", description = "What channels call."),
         (name = "admin", description = "For operators."),
+        (name = "reconciliation", description = "Our books against the channels' bills."),
     )
 )]
 struct Api;

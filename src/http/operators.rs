@@ -104,7 +104,6 @@ pub(crate) struct Operator<S> {
 
 impl<S> Operator<S> {
     /// The name from the configuration; acts are kept under it.
-    #[allow(dead_code, reason = "the second confirmation of a fix compares names")]
     pub(crate) fn name(&self) -> &str {
         self.known.name()
     }

@@ -5,6 +5,7 @@
 //! gap and no second writer (the fence: order id and version are the key). Knows no actors and no channels.
 //! Errors are sorted by what the caller does next.
 
+pub mod bills;
 pub mod cache;
 mod entry;
 mod error;
@@ -15,6 +16,10 @@ pub mod sqlite;
 use async_trait::async_trait;
 use domain::{OrderId, Timestamp, order::Order};
 
+pub use bills::{
+    Act, BillRun, Bills, Difference, DifferenceFilter, DifferenceStep, Gap, Page, RunFilter, RunState,
+    RunStep, Told,
+};
 pub use cache::{Cache, MemoryCache, RedisCache, RedisOptions};
 pub use entry::{
     Appended, Cause, Entry, NotificationRow, OrderCommit, OutboxNew, PayerRow, Resend, SwitchRow,
@@ -30,6 +35,9 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 /// Durable memory. One body per database, one suite of tests for all of them.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// The part that reconciliation uses.
+    fn bills(&self) -> &dyn Bills;
+
     /// Commits entries in one transaction; answers for each, in order. A refused entry leaves no trace and
     /// harms no other. After [`AppendError::Unavailable`] nobody knows: read the row. An embedded store holds the
     /// calling thread until the commit is on the disk: call it from a thread that does nothing else.

@@ -11,6 +11,7 @@ diesel::table! {
     attempts (order_id, no) {
         order_id -> Text, no -> BigInt, channel -> Text, channel_order_no -> Text, state -> Text,
         exposed_at -> Nullable<BigInt>, capture_fen -> Nullable<BigInt>, trade_no -> Nullable<Text>,
+        captured_at -> Nullable<BigInt>, captured_by -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -23,6 +24,7 @@ diesel::table! {
     refunds (refund_no) {
         refund_no -> Text, order_id -> Text, attempt_no -> BigInt, amount_fen -> BigInt, cause -> Text,
         state -> Text, backend_no -> Nullable<Text>, channel_refund_id -> Nullable<Text>, booked_at -> BigInt,
+        done_at -> Nullable<BigInt>,
     }
 }
 diesel::table! {
@@ -75,4 +77,42 @@ diesel::table! {
 diesel::table! {
     store_marks (key) { key -> Text, value -> Text, at -> BigInt, }
 }
-diesel::allow_tables_to_appear_in_same_query!(orders, refunds);
+diesel::table! {
+    bill_runs (id) {
+        id -> BigInt, channel -> Text, day -> Text, state -> Text, asked_at -> BigInt, asked_by -> Text,
+        tries -> BigInt, next_at -> BigInt, problem -> Nullable<Text>, fetched_at -> Nullable<BigInt>,
+        file_hash -> Nullable<Text>, file_bytes -> BigInt, lines -> BigInt, paid_fen -> BigInt,
+        refunded_fen -> BigInt, fee_fen -> BigInt, line_done -> BigInt, step -> Text, cursor -> Text,
+        matched -> BigInt, ended_at -> Nullable<BigInt>, owner -> Text, lease_until -> BigInt, told -> Text,
+        told_tries -> BigInt, told_at -> Nullable<BigInt>,
+    }
+}
+diesel::table! {
+    bill_lines (run_id, subject, number, line) {
+        run_id -> BigInt, subject -> Text, number -> Text, line -> BigInt, reversal -> BigInt, trade_no -> Text,
+        amount_fen -> BigInt, fee_fen -> BigInt, at -> BigInt,
+    }
+}
+diesel::table! {
+    differences (id) {
+        id -> BigInt, run_id -> BigInt, channel -> Text, day -> Text, kind -> Text, subject -> Text,
+        number -> Text, order_id -> Nullable<Text>, ours_fen -> Nullable<BigInt>, theirs_fen -> Nullable<BigInt>,
+        trade_no -> Text, line -> Nullable<BigInt>, at -> Nullable<BigInt>, fix -> Text, fix_fen -> BigInt,
+        detail -> Text, state -> Text, chosen -> Nullable<Text>, first_by -> Nullable<Text>,
+        second_by -> Nullable<Text>, refund_no -> Nullable<Text>, outcome -> Nullable<Text>, found_at -> BigInt,
+        changed_at -> BigInt,
+    }
+}
+diesel::table! {
+    difference_acts (seq) {
+        seq -> BigInt, difference_id -> BigInt, at -> BigInt, by -> Text, act -> Text, note -> Text,
+    }
+}
+diesel::table! {
+    gaps (channel_order_no) {
+        channel_order_no -> Text, channel -> Text, order_id -> Text, captured_at -> BigInt, captured_by -> Text,
+        checked_at -> BigInt, verdict -> Text, detail -> Text,
+    }
+}
+diesel::allow_tables_to_appear_in_same_query!(orders, attempts, refunds, gaps, notifications_in);
+diesel::allow_tables_to_appear_in_same_query!(bill_runs, differences);

@@ -337,3 +337,231 @@ async fn a_store_has_a_name_keeps_its_marks_and_is_sound() {
     })
     .await;
 }
+
+mod bills {
+    //! Reconciliation's part of the store.
+
+    use domain::{
+        Money,
+        reconciliation::{self, BillKind, BillLine, DifferenceKind, DifferenceState, Fix, Subject},
+    };
+    use store::{DifferenceFilter, DifferenceStep, Gap, Page, RunFilter, RunState};
+
+    use super::*;
+
+    fn line(n: usize, kind: BillKind, number: &str, fen: i64) -> BillLine {
+        let refund = kind == BillKind::Refund;
+        BillLine {
+            line: n,
+            kind,
+            channel_order_no: if refund { String::new() } else { number.to_owned() },
+            refund_no: refund.then(|| number.to_owned()),
+            trade_no: format!("t{n}"),
+            amount: Money::from_fen(fen).unwrap(),
+            fee_fen: 1,
+            at: at(60),
+        }
+    }
+
+    fn difference(number: &str) -> reconciliation::Difference {
+        reconciliation::Difference {
+            kind: DifferenceKind::MissingHere,
+            subject: Subject::Payment,
+            number: number.to_owned(),
+            order: None,
+            ours_fen: None,
+            theirs_fen: Some(500),
+            trade_no: "t".to_owned(),
+            line: Some(2),
+            at: Some(at(60)),
+            fix: Fix::Refund,
+            fix_fen: 500,
+            detail: "d".to_owned(),
+        }
+    }
+
+    fn paid(order: &Order) -> (Arc<Order>, Entry) {
+        let (routed, _) = route(order);
+        let no = domain::AttemptNo::new(1).unwrap();
+        let capture =
+            domain::Capture { amount: Money::from_fen(1_850).unwrap(), trade_no: "t".to_owned(), at: at(60) };
+        let evidence = domain::Evidence {
+            source: domain::EvidenceSource::Query,
+            reference: "test".to_owned(),
+            found: domain::Found::Captured(capture),
+        };
+        let event = Event::Found { no, evidence };
+        let decision = decide(&routed, &event, at(61), &Rules::default()).unwrap();
+        let next = Arc::new(decision.next);
+        (next.clone(), commit(&next, decision.facts, None, Vec::new()))
+    }
+
+    fn all() -> Page {
+        Page { after: String::new(), limit: 100 }
+    }
+
+    #[tokio::test]
+    async fn a_run_belongs_to_one_worker_at_a_time_and_keeps_its_breakpoint() {
+        each_store(async |store, _| {
+            let run = store.bills().bill_run_want("wechat", "2026-01-01", "daily", at(0)).await.unwrap();
+            assert_eq!(
+                store.bills().bill_run_want("wechat", "2026-01-01", "maria", at(9)).await.unwrap(),
+                run,
+                "made once"
+            );
+            assert_eq!(store.bills().bill_runs_due(at(0), 9).await.unwrap().len(), 1);
+            let mut mine = store.bills().bill_run_claim(run.id, "a", at(0), at(15)).await.unwrap().unwrap();
+            assert!(
+                store.bills().bill_run_claim(run.id, "b", at(14), at(30)).await.unwrap().is_none(),
+                "it is leased"
+            );
+            assert!(store.bills().bill_runs_due(at(14), 9).await.unwrap().is_empty());
+            mine.line_done = 7;
+            assert!(
+                store.bills().bill_lines_add(&mine, &[line(7, BillKind::Payment, "p1", 500)]).await.unwrap()
+            );
+            let theirs = store.bills().bill_run_claim(run.id, "b", at(15), at(30)).await.unwrap().unwrap();
+            assert_eq!(theirs.line_done, 7, "the next worker goes on at the breakpoint");
+            let late = [line(8, BillKind::Payment, "p2", 500)];
+            assert!(
+                !store.bills().bill_lines_add(&mine, &late).await.unwrap(),
+                "who lost the lease writes nothing"
+            );
+            assert!(!store.bills().bill_run_save(&mine).await.unwrap());
+            assert!(
+                !store.bills().differences_add(&mine, &[(difference("p1"), false)], at(16)).await.unwrap()
+            );
+            assert_eq!(store.bills().bill_theirs(run.id, Subject::Payment, &all()).await.unwrap().len(), 1);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_lines_of_a_number_come_together_in_pages() {
+        each_store(async |store, _| {
+            let run = store.bills().bill_run_want("wechat", "2026-01-01", "daily", at(0)).await.unwrap();
+            let run = store.bills().bill_run_claim(run.id, "a", at(0), at(15)).await.unwrap().unwrap();
+            let lines = [
+                line(2, BillKind::Payment, "p2", 500),
+                line(3, BillKind::Payment, "p1", 300),
+                line(4, BillKind::Reversal, "p1", 300),
+                line(5, BillKind::Payment, "p2", 500),
+                line(6, BillKind::Refund, "r1", 50),
+            ];
+            assert!(store.bills().bill_lines_add(&run, &lines).await.unwrap());
+            let first = store
+                .bills()
+                .bill_theirs(run.id, Subject::Payment, &Page { limit: 1, ..all() })
+                .await
+                .unwrap();
+            assert_eq!((first[0].number.as_str(), first[0].fen, first[0].net_fen()), ("p1", 300, 0));
+            let page = Page { after: "p1".to_owned(), limit: 9 };
+            let second = store.bills().bill_theirs(run.id, Subject::Payment, &page).await.unwrap();
+            assert_eq!((second.len(), second[0].lines, second[0].fen, second[0].fee_fen), (1, 2, 1_000, 2));
+            let refunds = store.bills().bill_theirs(run.id, Subject::Refund, &all()).await.unwrap();
+            assert_eq!((refunds.len(), refunds[0].fen), (1, 50));
+            let asked = ["p1".to_owned(), "p9".to_owned()];
+            let known =
+                store.bills().bill_numbers_known(&[run.id, 99], Subject::Payment, &asked).await.unwrap();
+            assert_eq!(known.into_iter().collect::<Vec<_>>(), ["p1"]);
+            assert_eq!(store.bills().bill_lines_drop(run.id, 3).await.unwrap(), 3);
+            assert_eq!(store.bills().bill_lines_drop(run.id, 9).await.unwrap(), 2);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn differences_are_seen_when_their_run_is_done_and_move_on_once() {
+        each_store(async |store, _| {
+            let run = store.bills().bill_run_want("wechat", "2026-01-01", "daily", at(0)).await.unwrap();
+            let mut run = store.bills().bill_run_claim(run.id, "a", at(0), at(15)).await.unwrap().unwrap();
+            let found = [(difference("p1"), false), (difference("p2"), true)];
+            for _ in 0..2 {
+                assert!(
+                    store.bills().differences_add(&run, &found, at(1)).await.unwrap(),
+                    "repeating adds none"
+                );
+            }
+            let any = DifferenceFilter { limit: 9, ..DifferenceFilter::default() };
+            assert!(
+                store.bills().differences_list(&any).await.unwrap().is_empty(),
+                "of half a run nothing is seen"
+            );
+            run.state = RunState::Done;
+            assert!(store.bills().bill_run_save(&run).await.unwrap());
+            let seen = store.bills().differences_list(&any).await.unwrap();
+            let states: Vec<_> = seen.iter().map(|d| d.state).collect();
+            assert_eq!(states, [DifferenceState::Open, DifferenceState::Waiting]);
+            assert_eq!(seen[0].found, difference("p1"));
+            let counted = store.bills().differences_count().await.unwrap();
+            assert_eq!(
+                counted,
+                [("wechat".to_owned(), DifferenceKind::MissingHere, 1)],
+                "what waits does not count"
+            );
+            let step = DifferenceStep {
+                from: DifferenceState::Open,
+                to: DifferenceState::Fixing,
+                chosen: Some(Fix::Refund),
+                first_by: Some("maria".to_owned()),
+                second_by: None,
+                refund_no: Some("rc1".to_owned()),
+                outcome: None,
+                at: at(2),
+                by: "maria".to_owned(),
+                act: "confirmed",
+                note: "n".to_owned(),
+            };
+            assert!(store.bills().difference_step(seen[0].id, &step).await.unwrap());
+            assert!(
+                !store.bills().difference_step(seen[0].id, &step).await.unwrap(),
+                "the second of two is too late"
+            );
+            let acts = store.bills().difference_acts(seen[0].id).await.unwrap();
+            assert_eq!((acts.len(), acts[0].by.as_str()), (1, "maria"));
+            let ours = store.bills().ours_by_number(Subject::Refund, &["rc1".to_owned()]).await.unwrap();
+            assert_eq!(
+                (ours.len(), ours[0].fen),
+                (1, Some(500)),
+                "its refund is one of ours on the next bill"
+            );
+            let filter = RunFilter { day: Some("2026-01-01".to_owned()), limit: 9, ..RunFilter::default() };
+            assert_eq!(store.bills().bill_runs_list(&filter).await.unwrap(), [run]);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_capture_is_found_by_number_and_by_day_and_is_a_gap_without_a_notification() {
+        each_store(async |store, _| {
+            let (order, entry) = new_order(1, "G1");
+            store.append(vec![entry]).await.pop().unwrap().unwrap();
+            let (_, entry) = route(&order);
+            store.append(vec![entry]).await.pop().unwrap().unwrap();
+            let (paid, entry) = paid(&order);
+            store.append(vec![entry]).await.pop().unwrap().unwrap();
+            let number = format!("{}01", paid.id);
+            let ours = store
+                .bills()
+                .ours_by_number(Subject::Payment, &[number.clone(), "x".to_owned()])
+                .await
+                .unwrap();
+            assert_eq!((ours.len(), ours[0].fen, ours[0].order), (1, Some(1850), Some(paid.id)));
+            let span = |from, to| (at(from), at(to));
+            let of = async |span| {
+                store.bills().ours_of_span(Subject::Payment, "wechat", span, &all()).await.unwrap().0.len()
+            };
+            assert_eq!((of(span(0, 60)).await, of(span(60, 61)).await, of(span(61, 99)).await), (0, 1, 0));
+            assert_eq!(store.bills().first_capture_at().await.unwrap(), Some(at(60)));
+            let gaps = store.bills().gaps_new(at(0), at(99), 9).await.unwrap();
+            assert_eq!((gaps.len(), gaps[0].captured_by.as_str()), (1, "query"));
+            let looked_at = Gap { verdict: "matched".to_owned(), checked_at: at(99), ..gaps[0].clone() };
+            store.bills().gap_put(&looked_at).await.unwrap();
+            assert!(store.bills().gaps_new(at(0), at(99), 9).await.unwrap().is_empty());
+            assert_eq!(store.bills().gaps_list(9).await.unwrap(), [looked_at]);
+            let counted = store.bills().gaps_count(at(0)).await.unwrap();
+            assert_eq!(counted, [("wechat".to_owned(), "matched".to_owned(), 1)]);
+        })
+        .await;
+    }
+}

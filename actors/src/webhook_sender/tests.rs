@@ -157,6 +157,7 @@ fn live<T, F: Future<Output = T>>(
             stats: Arc::new(Stats::default()),
             registries: Vec::new(),
             webhooks: Handle::default(),
+            reconciler: Handle::default(),
             backends: ArcSwap::default(),
             told: watch::Sender::default(),
             closing: AtomicBool::new(false),

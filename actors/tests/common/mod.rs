@@ -20,7 +20,7 @@ use actors::{HttpCourier, Parts, Running, Service, SystemChance, SystemClock, Th
 use async_trait::async_trait;
 use bytes::Bytes;
 use channels::{
-    BillError, BillRefused, Channel, EachLine, HttpReply, Notification, NotificationCall,
+    BillError, BillFile, BillRefused, Channel, EachLine, HttpReply, Notification, NotificationCall,
     NotificationRefused, Verdict,
 };
 use domain::{
@@ -148,7 +148,7 @@ impl Channel for Double {
         unreachable!("not asked in these tests")
     }
 
-    fn read_bill(&self, _: jiff::civil::Date, _: &[u8], _: EachLine<'_>) -> Result<(), BillRefused> {
+    fn read_bill(&self, _: jiff::civil::Date, _: BillFile<'_>, _: EachLine<'_>) -> Result<(), BillRefused> {
         Ok(())
     }
 
@@ -193,6 +193,7 @@ pub async fn open(dir: &std::path::Path) -> Arc<dyn Store> {
 pub async fn house_over(store: Arc<dyn Store>, channels: Vec<Arc<Double>>, tuning: Tuning) -> House {
     let _installed_by_another_test = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let parts = Parts {
+        reconciliation: None,
         store: store.clone(),
         cache: Arc::new(MemoryCache::default()),
         clock: Arc::new(SystemClock),

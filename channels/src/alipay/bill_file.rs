@@ -1,8 +1,7 @@
 //! Reading the trade bill (protocol section 3.4): a GBK table in a ZIP file, comments around it.
 
-use crate::{
-    bill::{BillKind, BillLine, BillRefused, Columns, EachLine, fen, gbk, money, unzip},
-    wire::BILL_MAX,
+use crate::bill::{
+    BillFile, BillKind, BillLine, BillRefused, Columns, EachLine, Lines, fen, gbk, money, unzipped,
 };
 
 use super::text::moment;
@@ -42,21 +41,19 @@ const ENDS: &str = "业务明细列表结束";
 const TOTALS_NAME: [u8; 4] = [0xbb, 0xe3, 0xd7, 0xdc];
 
 /// Reads the ZIP file of a day.
-pub(crate) fn read(file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
-    let max = u64::try_from(BILL_MAX).unwrap_or(u64::MAX);
-    let detail = unzip(
-        file,
-        |name| name.ends_with(b".csv") && !name.windows(TOTALS_NAME.len()).any(|part| part == TOTALS_NAME),
-        max,
-    )?;
-    table(&gbk(&detail)?, each)
+pub(crate) fn read(file: BillFile<'_>, each: EachLine<'_>) -> Result<(), BillRefused> {
+    let detail = |name: &[u8]| {
+        name.ends_with(b".csv") && !name.windows(TOTALS_NAME.len()).any(|part| part == TOTALS_NAME)
+    };
+    unzipped(file, detail, |lines| table(lines, each))
 }
 
-fn table(text: &str, each: EachLine<'_>) -> Result<(), BillRefused> {
-    let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.trim_end_matches('\r')));
+fn table<R: std::io::Read>(mut lines: Lines<R>, each: EachLine<'_>) -> Result<(), BillRefused> {
     let mut columns: Option<Columns> = None;
     let (mut counts, mut ended, mut last) = ([0_u64; 2], false, 0);
-    for (line, row) in lines {
+    while let Some((line, bytes)) = lines.next()? {
+        let row = gbk(line, bytes)?;
+        let row = row.as_ref();
         last = line;
         if row.starts_with('#') {
             ended |= row.contains(ENDS);

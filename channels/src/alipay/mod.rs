@@ -34,7 +34,7 @@ pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
 use self::{client::Client, platform::Platform};
 use crate::{
-    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    BillError, BillFile, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
     NotificationCall, NotificationRefused, Settlement, Verdict,
     config::{Faults, limits},
     signing_pool::SigningPool,
@@ -117,7 +117,7 @@ impl Channel for Alipay {
         self.fetch_bill(day).await
     }
 
-    fn read_bill(&self, _day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+    fn read_bill(&self, _day: Date, file: BillFile<'_>, each: EachLine<'_>) -> Result<(), BillRefused> {
         bill_file::read(file, each)
     }
 

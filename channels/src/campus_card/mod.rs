@@ -27,7 +27,7 @@ use jiff::civil::Date;
 
 use self::{client::Client, signing::Signing};
 use crate::{
-    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    BillError, BillFile, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
     NotificationCall, NotificationRefused, Verdict,
     config::{Faults, limits},
     replay::SeenNonces,
@@ -109,7 +109,7 @@ impl Channel for CampusCard {
         self.fetch_statement(day).await
     }
 
-    fn read_bill(&self, day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+    fn read_bill(&self, day: Date, file: BillFile<'_>, each: EachLine<'_>) -> Result<(), BillRefused> {
         statement_file::read(file, &self.client.signing.merchant, &day.to_string(), each)
     }
 

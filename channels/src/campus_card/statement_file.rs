@@ -2,7 +2,7 @@
 
 use domain::Timestamp;
 
-use crate::bill::{BillKind, BillLine, BillRefused, Columns, EachLine, money, utf8};
+use crate::bill::{BillFile, BillKind, BillLine, BillRefused, Columns, EachLine, Lines, money, utf8};
 
 const WANTED: [&str; 7] = ["row_type", "order_no", "refund_no", "vendor_no", "amount", "fee", "finished_at"];
 const KNOWN: [&str; 4] = ["account_type", "account_no", "terminal_id", "subject"];
@@ -30,21 +30,27 @@ fn cells(line: usize, row: &str) -> Result<Vec<String>, BillRefused> {
 }
 
 /// Reads the file. `merchant` is whose it must be, `day` (`2026-01-01`) which day's.
-pub(crate) fn read(file: &[u8], merchant: &str, day: &str, each: EachLine<'_>) -> Result<(), BillRefused> {
-    let text = utf8(file)?;
-    let mut lines = text.lines().enumerate().map(|(n, line)| (n + 1, line));
-    let (_, first) = lines.next().ok_or_else(|| BillRefused::new(1, "the file is empty"))?;
+pub(crate) fn read(
+    file: BillFile<'_>,
+    merchant: &str,
+    day: &str,
+    each: EachLine<'_>,
+) -> Result<(), BillRefused> {
+    let mut lines = Lines::new(file);
+    let (line, first) = lines.next()?.ok_or_else(|| BillRefused::new(1, "the file is empty"))?;
+    let first = utf8(line, first)?;
     if first != format!("#CARD-STATEMENT,1,{merchant},{day},CNY") {
         return Err(BillRefused::new(
             1,
             format!("expected the statement of {merchant} for {day}, found {first:?}"),
         ));
     }
-    let (at, header) = lines.next().ok_or_else(|| BillRefused::new(1, "the file is cut off: no header"))?;
-    let columns = Columns::find(at, &header.split(',').collect::<Vec<_>>(), &WANTED, &KNOWN)?;
+    let (at, header) = lines.next()?.ok_or_else(|| BillRefused::new(1, "the file is cut off: no header"))?;
+    let columns = Columns::find(at, &utf8(at, header)?.split(',').collect::<Vec<_>>(), &WANTED, &KNOWN)?;
     // Count and sum of PAY, REVERSE, REFUND; then the fees.
     let (mut sums, mut fees) = ([(0_i64, 0_i64); 3], 0_i64);
-    for (line, row) in lines.by_ref() {
+    while let Some((line, bytes)) = lines.next()? {
+        let row = utf8(line, bytes)?;
         let refused = |problem: String| BillRefused::new(line, problem);
         if let Some(trailer) = row.strip_prefix("#TRAILER,") {
             let said: Result<Vec<i64>, _> = trailer.split(',').map(str::parse).collect();
@@ -55,10 +61,12 @@ pub(crate) fn read(file: &[u8], merchant: &str, day: &str, each: EachLine<'_>) -
             if said.as_deref() != Ok(&counted) {
                 return Err(refused(format!("the trailer says {trailer}, the rows add up to {counted:?}")));
             }
-            return match lines.find(|(_, row)| !row.is_empty()) {
-                Some((line, _)) => Err(BillRefused::new(line, "a row behind the trailer")),
-                None => Ok(()),
-            };
+            while let Some((line, row)) = lines.next()? {
+                if !row.is_empty() {
+                    return Err(BillRefused::new(line, "a row behind the trailer"));
+                }
+            }
+            return Ok(());
         }
         let cells = cells(line, row)?;
         let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
@@ -91,5 +99,5 @@ pub(crate) fn read(file: &[u8], merchant: &str, day: &str, each: EachLine<'_>) -
             at: Timestamp::from_secs(at.as_second()),
         });
     }
-    Err(BillRefused::new(text.lines().count(), "the file is cut off: no trailer"))
+    Err(BillRefused::new(lines.read, "the file is cut off: no trailer"))
 }

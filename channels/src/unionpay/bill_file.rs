@@ -3,10 +3,7 @@
 use domain::Timestamp;
 
 use super::message::moment;
-use crate::{
-    bill::{BillKind, BillLine, BillRefused, EachLine, gbk, money, unzip},
-    wire::BILL_MAX,
-};
+use crate::bill::{BillFile, BillKind, BillLine, BillRefused, EachLine, Lines, gbk, money, unzipped};
 
 /// Lines shorter than this lack a field that is needed.
 const SHORTEST: usize = 509;
@@ -31,19 +28,27 @@ fn field(line: usize, row: &[u8], (at, len): Field) -> Result<&str, BillRefused>
 
 /// Reads the ZIP file of a settlement day. Times have no year: it is that of the days before `now`. `mer_id` is whose
 /// file it must be.
-pub(crate) fn read(file: &[u8], mer_id: &str, now: Timestamp, each: EachLine<'_>) -> Result<(), BillRefused> {
-    let max = u64::try_from(BILL_MAX).unwrap_or(u64::MAX);
+pub(crate) fn read(
+    file: BillFile<'_>,
+    mer_id: &str,
+    now: Timestamp,
+    each: EachLine<'_>,
+) -> Result<(), BillRefused> {
     let wanted = |name: &[u8]| name.windows(3).any(|part| part == b"ZM_");
-    table(&unzip(file, wanted, max)?, mer_id, now, each)
+    unzipped(file, wanted, |lines| table(lines, mer_id, now, each))
 }
 
-fn table(bytes: &[u8], mer_id: &str, now: Timestamp, each: EachLine<'_>) -> Result<(), BillRefused> {
-    gbk(bytes)?;
-    for (n, row) in bytes.split(|c| *c == b'\n').enumerate() {
-        let (line, row) = (n + 1, row.strip_suffix(b"\r").unwrap_or(row));
+fn table<R: std::io::Read>(
+    mut lines: Lines<R>,
+    mer_id: &str,
+    now: Timestamp,
+    each: EachLine<'_>,
+) -> Result<(), BillRefused> {
+    while let Some((line, row)) = lines.next()? {
         if row.is_empty() {
             continue;
         }
+        gbk(line, row)?;
         let refused = |problem: String| BillRefused::new(line, problem);
         if row.len() < SHORTEST {
             return Err(refused(format!(

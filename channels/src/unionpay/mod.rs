@@ -36,7 +36,7 @@ pub(crate) use self::inspect::inspect;
 pub use self::options::Options;
 use self::{client::Client, trust::Trust};
 use crate::{
-    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    BillError, BillFile, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
     NotificationCall, NotificationRefused, Verdict,
     config::{Faults, limits},
     signing_pool::SigningPool,
@@ -143,7 +143,15 @@ impl Channel for UnionPay {
         self.fetch_bill(day).await
     }
 
-    fn read_bill(&self, _day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+    /// The settlement day ends at 23:00.
+    fn bill_span(&self, day: Date) -> (Timestamp, Timestamp) {
+        let hour = std::time::Duration::from_secs(3_600);
+        let midnight = crate::clock::midnight(day);
+        let next = crate::clock::midnight(day.tomorrow().unwrap_or(day));
+        (midnight.minus(hour), next.minus(hour))
+    }
+
+    fn read_bill(&self, _day: Date, file: BillFile<'_>, each: EachLine<'_>) -> Result<(), BillRefused> {
         bill_file::read(file, &self.client.mer_id, self.now(), each)
     }
 

@@ -21,7 +21,7 @@ struct Download {
 
 impl WeChat {
     pub(super) async fn fetch_bill(&self, day: Date) -> Result<Bytes, BillError> {
-        let path = format!("/v3/bill/tradebill?bill_date={day}&bill_type=ALL");
+        let path = format!("/v3/bill/tradebill?bill_date={day}&bill_type=ALL&tar_type=GZIP");
         let signed = match self.client.get(&path).await? {
             Heard::Signed(signed) if signed.status == 200 => signed,
             Heard::Signed(_) => return Err(BillError::NotReady),
@@ -38,7 +38,13 @@ impl WeChat {
             // The address holds for minutes only; a fresh one is one call away.
             return Err(BillError::Silent(format!("the file: {} {}", word.status, word.code)));
         }
-        let hash = keys::sha1_hex(&file.body);
+        // The hash is that of the unpacked file, whether it came packed or not.
+        let hash = if file.body.starts_with(&[0x1f, 0x8b]) {
+            keys::sha1_hex_of(flate2::read::GzDecoder::new(&file.body[..]))
+                .map_err(|e| BillError::Damaged(format!("the file does not unpack: {e}")))?
+        } else {
+            keys::sha1_hex(&file.body)
+        };
         if !hash.eq_ignore_ascii_case(&download.hash_value) {
             return Err(BillError::Damaged(format!("SHA-1 is {hash}, announced {}", download.hash_value)));
         }

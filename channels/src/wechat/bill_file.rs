@@ -1,7 +1,9 @@
 //! Reading the trade bill (protocol section 4.5): backticked values, a summary that must agree.
 
 use crate::{
-    bill::{BillKind, BillLine, BillRefused, Columns, EachLine, fen, money, utf8},
+    bill::{
+        BillFile, BillKind, BillLine, BillRefused, Columns, EachLine, Lines, fen, money, ungzipped, utf8,
+    },
     clock,
 };
 
@@ -49,22 +51,37 @@ fn values(line: usize, row: &str) -> Result<Vec<&str>, BillRefused> {
     Ok(row.split(",`").map(str::trim_end).collect())
 }
 
-/// Reads the file of kind `ALL`. `mchid` is whose it must be.
-pub(crate) fn read(file: &[u8], mchid: &str, each: EachLine<'_>) -> Result<(), BillRefused> {
-    let text = utf8(file)?;
-    let mut lines = text
-        .lines()
-        .enumerate()
-        .map(|(n, line)| (n + 1, line.trim_end_matches('\r')))
-        .filter(|(_, l)| !l.is_empty());
-    let (first, header) = lines.next().ok_or_else(|| BillRefused::new(1, "the file is empty"))?;
+/// Reads the file of kind `ALL`, plain or packed. `mchid` is whose it must be.
+pub(crate) fn read(file: BillFile<'_>, mchid: &str, each: EachLine<'_>) -> Result<(), BillRefused> {
+    ungzipped(file, |lines| table(lines, mchid, each))
+}
+
+/// The next line that is not empty.
+fn next<R: std::io::Read>(lines: &mut Lines<R>) -> Result<Option<(usize, String)>, BillRefused> {
+    while let Some((line, bytes)) = lines.next()? {
+        let text = utf8(line, bytes)?;
+        if !text.is_empty() {
+            return Ok(Some((line, text.to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+fn table<R: std::io::Read>(mut lines: Lines<R>, mchid: &str, each: EachLine<'_>) -> Result<(), BillRefused> {
+    let (first, header) = next(&mut lines)?.ok_or_else(|| BillRefused::new(1, "the file is empty"))?;
     let header: Vec<&str> = header.split(',').collect();
     let wanted: Vec<&str> = WANTED.iter().copied().chain([GIVEN_BACK]).collect();
     let columns = Columns::find(first, &header, &wanted, &KNOWN)?;
     let (mut count, mut paid, mut given_back) = (0_u64, 0_i64, 0_i64);
-    for (line, row) in lines.by_ref() {
+    while let Some((line, row)) = next(&mut lines)? {
+        let row = row.as_str();
         if row.starts_with(TOTALS) {
-            return summary(lines.next(), row, line, (count, paid, given_back));
+            summary(next(&mut lines)?, row, line, (count, paid, given_back))?;
+            // To the very end: a packed file vouches for itself there.
+            return match next(&mut lines)? {
+                Some((line, _)) => Err(BillRefused::new(line, "a row behind the summary")),
+                None => Ok(()),
+            };
         }
         let refused = |problem: String| BillRefused::new(line, problem);
         let [at, merchant, trade_no, number, state, refund_id, refund_no, total, fee, refunded] =
@@ -101,18 +118,18 @@ pub(crate) fn read(file: &[u8], mchid: &str, each: EachLine<'_>) -> Result<(), B
             at,
         });
     }
-    Err(BillRefused::new(text.lines().count(), "the file is cut off: no summary at its end"))
+    Err(BillRefused::new(lines.read, "the file is cut off: no summary at its end"))
 }
 
 fn summary(
-    values_line: Option<(usize, &str)>,
+    values_line: Option<(usize, String)>,
     header: &str,
     header_line: usize,
     (count, paid, given_back): (u64, i64, i64),
 ) -> Result<(), BillRefused> {
     let (line, row) = values_line
         .ok_or_else(|| BillRefused::new(header_line, "the file is cut off: the summary has no values"))?;
-    let values = values(line, row)?;
+    let values = values(line, &row)?;
     let names: Vec<&str> = header.split(',').collect();
     let columns = Columns::find(
         header_line,

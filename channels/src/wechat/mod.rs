@@ -42,7 +42,7 @@ use self::{
     verifying::{KeyMap, WechatKeys},
 };
 use crate::{
-    BillError, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
+    BillError, BillFile, BillRefused, Channel, Clock, ConfigFault, EachLine, Error, HttpReply, Notification,
     NotificationCall, NotificationRefused, Settlement, Verdict,
     config::{Faults, limits},
     signing_pool::SigningPool,
@@ -207,7 +207,7 @@ impl Channel for WeChat {
         self.fetch_bill(day).await
     }
 
-    fn read_bill(&self, _day: Date, file: &[u8], each: EachLine<'_>) -> Result<(), BillRefused> {
+    fn read_bill(&self, _day: Date, file: BillFile<'_>, each: EachLine<'_>) -> Result<(), BillRefused> {
         bill_file::read(file, &self.client.mchid, each)
     }
 

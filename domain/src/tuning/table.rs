@@ -119,6 +119,10 @@ pub(super) fn unit_of(key: &str) -> &'static str {
         "ms"
     } else if key.ends_with("_s") {
         "s"
+    } else if key.ends_with("_fen") {
+        "fen"
+    } else if key.ends_with("_h") {
+        "h"
     } else {
         ""
     }

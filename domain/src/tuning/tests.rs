@@ -10,8 +10,8 @@ fn the_defaults_are_consistent_and_every_key_is_documented_with_its_unit() {
         assert!(key.about.ends_with('.'), "{}: {:?}", key.key, key.about);
         assert!(key.range.holds(key.default), "{}", key.key);
         assert_eq!(defaults.get(key.key), Some(key.default));
-        let timed = key.key.ends_with("_ms") || key.key.ends_with("_s");
-        assert_eq!(!key.unit.is_empty(), timed, "{}", key.key);
+        let measured = ["_ms", "_s", "_fen", "_h"].iter().any(|end| key.key.ends_with(end));
+        assert_eq!(!key.unit.is_empty(), measured, "{}", key.key);
     }
     assert_eq!(defaults.rules(), Rules::default());
     assert_eq!(defaults.hedge_after_ms, 800);

@@ -30,11 +30,12 @@ struct Row {
 
 /// The rows of a span of time, named by how its days begin: `2026-01-01` or `2026-01`.
 fn rows(me: &Alipay, wanted: &str) -> Vec<Row> {
+    let faults = me.world.bill_faults(super::NAME);
     let in_span = |at: Timestamp| text::time(at).starts_with(wanted);
     let mut rows = Vec::new();
     for trade in me.ledger.lock().all() {
         let State::Paid(paid) = &trade.state else { continue };
-        let mut add = |at: Timestamp, kind: &str, total: i64, refund_no: &str, fee: i64| {
+        let mut add = |at: Timestamp, kind: &str, total: i64, (no, refund_no): (&str, &str), fee: i64| {
             let at = me.world.bill_time(at);
             if !in_span(at) {
                 return;
@@ -43,7 +44,7 @@ fn rows(me: &Alipay, wanted: &str) -> Vec<Row> {
             let (made, done) = (text::time(me.world.bill_time(trade.created_at)), text::time(at));
             let values = [
                 &trade.trade_no,
-                &trade.no,
+                no,
                 kind,
                 &trade.subject,
                 &made,
@@ -72,9 +73,13 @@ fn rows(me: &Alipay, wanted: &str) -> Vec<Row> {
             let line = values.map(|value| format!("{}\t", value.replace(',', "，"))).join(",");
             rows.push(Row { at, line, total, fee });
         };
-        add(paid.at, "交易", trade.total, "", -fee(trade.total));
+        for shown in faults.shown(&trade.no, trade.total, fee(trade.total)) {
+            add(paid.at, "交易", shown.amount, (&shown.number, ""), -shown.fee);
+        }
         for refund in &trade.refunds {
-            add(refund.at, "退款", -refund.amount, &refund.no, fee(refund.amount));
+            for shown in faults.shown(&refund.no, refund.amount, -fee(refund.amount)) {
+                add(refund.at, "退款", -shown.amount, (&trade.no, &shown.number), -shown.fee);
+            }
         }
     }
     rows.sort_by(|a, b| (a.at, &a.line).cmp(&(b.at, &b.line)));
@@ -138,14 +143,16 @@ pub(crate) fn address(me: &Arc<Alipay>, call: &Call) -> Result<Value, Refusal> {
     }
     let now = me.world.clock.now();
     let today: String = text::time(now).chars().take(wanted.len()).collect();
-    if wanted >= today.as_str() {
+    let faults = me.world.bill_faults(super::NAME);
+    let not_yet = wanted > today.as_str() || (wanted == today && !me.world.today_is_billed());
+    if not_yet || faults.not_ready {
         return Err(Refusal::business("BILL_NOT_EXIST", "账单不存在或尚未生成"));
     }
     let rows = rows(me, wanted);
     let token = crate::world::nonce();
     let mut files = me.files.lock();
     files.0.retain(|_, (at, _)| now.secs() - at.secs() <= LIVES_S);
-    files.0.insert(token.clone(), (now, file(me, wanted, &rows)));
+    files.0.insert(token.clone(), (now, faults.cut(file(me, wanted, &rows))));
     let url = format!("{}/bill/{token}.zip?downloadFileName={wanted}.csv.zip", me.origin);
     let mut answer = json!({ "bill_download_url": url });
     if let (true, Some(members)) = (rows.is_empty(), answer.as_object_mut()) {

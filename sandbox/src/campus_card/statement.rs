@@ -9,7 +9,7 @@ use super::{
     ledger::{Payment, Row, day as day_of},
     wire::{Body, Reply},
 };
-use crate::clock::beijing;
+use crate::{clock::beijing, faults::BillFaults};
 
 /// A day's statement exists from two o'clock of the next day.
 const READY_AFTER_S: i64 = 26 * 3600;
@@ -22,16 +22,20 @@ pub(super) fn day(me: &CampusCard, day: &str) -> Reply {
     if day_of(Timestamp::from_secs(start.as_second())) != day {
         return Reply::bad(400, "the day is not YYYY-MM-DD");
     }
-    if me.world.clock.now().secs() < start.as_second() + READY_AFTER_S {
+    let faults = me.world.bill_faults(super::NAME);
+    let now = me.world.clock.now();
+    let today = me.world.today_is_billed() && day_of(now) == day;
+    if (now.secs() < start.as_second() + READY_AFTER_S && !today) || faults.not_ready {
         return Reply::code_with("STATEMENT_NOT_READY", None);
     }
-    let mut rows = rows_from(me, start.as_second());
-    rows.sort_by(|(a, _), (b, _)| (a.at.secs(), &a.vendor_no).cmp(&(b.at.secs(), &b.vendor_no)));
+    let rows = rows_from(me, start.as_second());
     let mut text = format!(
         "#CARD-STATEMENT,1,{},{day},CNY\nrow_type,order_no,refund_no,vendor_no,account_type,account_no,amount,\
          fee,finished_at,terminal_id,subject\n",
         me.keys.merchant
     );
+    let mut rows = told(rows, &faults);
+    rows.sort_by(|(a, _), (b, _)| (a.at.secs(), &a.vendor_no).cmp(&(b.at.secs(), &b.vendor_no)));
     for (row, payment) in &rows {
         let _infallible = writeln!(
             text,
@@ -60,6 +64,11 @@ pub(super) fn day(me: &CampusCard, day: &str) -> Reply {
         "#TRAILER,{},{pays},{paid},{reverses},{reversed},{refunds},{refunded},0,{net}",
         rows.len()
     );
+    let text = if faults.truncated {
+        text.lines().take(rows.len().div_ceil(2) + 1).collect::<Vec<_>>().join("\n")
+    } else {
+        text
+    };
     Reply { status: 200, body: Body::Csv(text) }
 }
 
@@ -69,6 +78,24 @@ fn rows_from(me: &CampusCard, start_s: i64) -> Vec<(Row, Payment)> {
     let ledger = me.ledger.lock();
     let of_day = ledger.rows.iter().filter(|row| whole_day.contains(&me.world.bill_time(row.at).secs()));
     of_day.filter_map(|row| Some((row.clone(), ledger.payments.get(&row.order_no)?.clone()))).collect()
+}
+
+/// The rows as a bill that is wrong on command shows them. The card takes no fee.
+fn told(rows: Vec<(Row, Payment)>, faults: &BillFaults) -> Vec<(Row, Payment)> {
+    let mut told = Vec::new();
+    for (row, payment) in rows {
+        let number = if row.kind == "REFUND" { row.refund_no.clone() } else { row.order_no.clone() };
+        for shown in faults.shown(&number, row.amount, 0) {
+            let mut row = Row { amount: shown.amount, ..row.clone() };
+            let named = if row.kind == "REFUND" { &mut row.refund_no } else { &mut row.order_no };
+            named.clone_from(&shown.number);
+            if row.kind == "PAY" && faults.reverses(&shown.number) {
+                told.push((Row { kind: "REVERSE", ..row.clone() }, payment.clone()));
+            }
+            told.push((row, payment.clone()));
+        }
+    }
+    told
 }
 
 /// RFC 4180: always quoted, quotes doubled.

@@ -7,6 +7,8 @@ use encoding_rs::GBK;
 use flate2::{Compression, write::ZlibEncoder};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
+use crate::bill_faults::Shown;
+
 use super::{
     UnionPay,
     fields::{Fields, settle_day, time},
@@ -29,16 +31,24 @@ pub(crate) fn make(me: &UnionPay, fields: &Fields) -> Result<Fields, Refusal> {
     }
     let today = settle_day(me.world.clock.now());
     let ledger = me.ledger.lock();
+    let faults = me.world.bill_faults(super::NAME);
+    if faults.not_ready {
+        return Err(Refusal::new("98", "文件不存在"));
+    }
     let settled = |at| settle_day(me.world.bill_time(at));
-    let of_day = |at| settled(at).get(4..) == Some(day) && settled(at) != today;
+    let of_day =
+        |at| settled(at).get(4..) == Some(day) && (settled(at) != today || me.world.today_is_billed());
     let rows: Vec<_> = ledger.done().into_iter().filter(|(_, at)| of_day(*at)).collect();
     let Some((_, at)) = rows.first() else { return Err(Refusal::new("98", "文件不存在")) };
     let date: String = settled(*at).chars().skip(2).collect();
     let mut text = Vec::new();
     for (txn, at) in &rows {
-        text.extend(row(&me.keys.mer_id, txn, &time(me.world.bill_time(*at))));
-        text.extend(b"\r\n");
+        for shown in faults.shown(txn.no(), txn.amount, fee(txn.amount)) {
+            text.extend(row(&me.keys.mer_id, txn, &shown, &time(me.world.bill_time(*at))));
+            text.extend(b"\r\n");
+        }
     }
+    let text = faults.cut(text);
     let name = format!("INN{date}88ZM_{}", me.keys.mer_id);
     let content = packed(&[(&name, &text), (&format!("INN{date}88ZME_{}", me.keys.mer_id), b"")]);
     let content = content.map_err(|_| Refusal::new("02", "系统异常"))?;
@@ -61,9 +71,10 @@ fn packed(files: &[(&str, &[u8])]) -> std::io::Result<Vec<u8>> {
 }
 
 /// One transaction, 607 bytes: every field at its offset, blanks between.
-fn row(mer_id: &str, txn: &Txn, at: &str) -> Vec<u8> {
+fn row(mer_id: &str, txn: &Txn, shown: &Shown, at: &str) -> Vec<u8> {
     let incoming = txn.is_payment();
-    let (fee, mark) = (fee(txn.amount), if incoming { ('D', 'C') } else { ('C', 'D') });
+    let (amount, fee) = (shown.amount, shown.fee);
+    let mark = if incoming { ('D', 'C') } else { ('C', 'D') };
     let signed = |mark: char, fen: i64| format!("{mark}{fen:012}");
     let columns: [(usize, String); 42] = [
         (3, if incoming { "E74" } else { "E84" }.to_owned()),
@@ -72,17 +83,17 @@ fn row(mer_id: &str, txn: &Txn, at: &str) -> Vec<u8> {
         (6, txn.trace_no.clone()),
         (10, at.get(4..).unwrap_or_default().to_owned()),
         (19, "621626******0018".to_owned()),
-        (12, format!("{:012}", txn.amount)),
+        (12, format!("{:012}", amount)),
         (4, "5812".to_owned()),
         (2, "08".to_owned()),
         (21, txn.query_id.clone()),
         (2, String::new()),
-        (32, txn.no().to_owned()),
+        (32, shown.number.clone()),
         (2, "01".to_owned()),
         (6, String::new()),
         (10, String::new()),
         (13, signed(mark.0, fee)),
-        (13, signed(mark.1, txn.amount - fee)),
+        (13, signed(mark.1, amount - fee)),
         (4, "0001".to_owned()),
         (15, String::new()),
         (2, txn.asked.get("txnType").to_owned()),
@@ -98,11 +109,11 @@ fn row(mer_id: &str, txn: &Txn, at: &str) -> Vec<u8> {
         (15, String::new()),
         (32, "校园餐饮".to_owned()),
         (13, signed('+', 0)),
-        (13, signed(if incoming { '+' } else { '-' }, txn.amount - fee)),
+        (13, signed(if incoming { '+' } else { '-' }, amount - fee)),
         (8, String::new()),
         (32, txn.asked.get("reqReserved").to_owned()),
         (13, signed('+', 0)),
-        (13, signed('+', txn.amount)),
+        (13, signed('+', amount)),
         (12, format!("+{:011}", 0)),
         (2, String::new()),
         (1, "0".to_owned()),

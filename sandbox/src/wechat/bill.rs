@@ -66,7 +66,8 @@ pub(crate) fn made(
         Some(_) => return Err(Refusal::place("/tar_type", "query", "只支持GZIP")),
     };
     let now = me.world.clock.now();
-    if wanted == day(now) {
+    let faults = me.world.bill_faults(super::NAME);
+    if (wanted == day(now) && !me.world.today_is_billed()) || faults.not_ready {
         return Err(Refusal::by_code("STATEMENT_CREATING", "账单生成中，请稍后再试"));
     }
     let none = || Refusal::by_code("NO_STATEMENT_EXIST", "账单文件不存在");
@@ -74,7 +75,7 @@ pub(crate) fn made(
         return Err(none());
     }
     let text = make(me, &wanted)?.ok_or_else(none)?.join("\r\n") + "\r\n";
-    let hash = sha1_hex(text.as_bytes());
+    let hash = if faults.wrong_hash { sha1_hex(b"another file") } else { sha1_hex(text.as_bytes()) };
     let bytes = if gzip {
         let mut packer = GzEncoder::new(Vec::new(), Compression::default());
         let packed = packer.write_all(text.as_bytes()).and_then(|()| packer.finish());
@@ -85,7 +86,7 @@ pub(crate) fn made(
     let token = crate::world::nonce();
     let mut files = me.files.lock();
     files.0.retain(|_, (made_at, _)| now.secs() - made_at.secs() <= LIVES_S);
-    files.0.insert(token.clone(), (now, bytes));
+    files.0.insert(token.clone(), (now, faults.cut(bytes)));
     let download_url = format!("{}{PATH}?token={token}", me.base_url);
     Ok(Done::Body(json!({ "hash_type": "SHA1", "hash_value": hash, "download_url": download_url })))
 }
@@ -108,6 +109,7 @@ pub(crate) fn trades(me: &Wechat, kind: Option<&str>, wanted: &str) -> Result<Op
         Some("REFUND") => (REFUND, false, true),
         Some(_) => return Err(Refusal::place("/bill_type", "query", "只支持ALL、SUCCESS、REFUND")),
     };
+    let faults = me.world.bill_faults(super::NAME);
     let all = me.trades.lock();
     let mut rows: Vec<(Timestamp, String)> = Vec::new();
     let [mut settled, mut given, mut fees] = [0; 3];
@@ -115,48 +117,62 @@ pub(crate) fn trades(me: &Wechat, kind: Option<&str>, wanted: &str) -> Result<Op
         let name = trade.asked.get("description").and_then(|v| v.as_str()).unwrap_or_default();
         let attach = trade.attach.as_deref().unwrap_or_default();
         let device = trade.device_id.as_deref().unwrap_or_default();
-        let line = |at: &str, state: &str, amount: i64, middle: &[&str], fee: i64, asked: &[&str]| {
-            let (amount, fee) = (yuan(amount), format!("{}000", yuan(fee)));
-            let first = [
-                at,
-                &trade.appid,
-                &trade.mchid,
-                "0",
-                device,
-                &paid.transaction_id,
-                &trade.no,
-                &paid.openid,
-                trade.product.trade_type(),
-                state,
-                "OTHERS",
-                "CNY",
-                &amount,
-                "0.00",
-            ];
-            let last = [name, attach, fee.as_str(), "0.60%", &amount];
-            row(&[&first[..], middle, &last[..], asked, &[""]].concat())
-        };
+        let line =
+            |no: &str, at: &str, state: &str, amount: i64, middle: &[&str], fee: i64, asked: &[&str]| {
+                let (amount, fee) = (yuan(amount), format!("{}000", yuan(fee)));
+                let first = [
+                    at,
+                    &trade.appid,
+                    &trade.mchid,
+                    "0",
+                    device,
+                    &paid.transaction_id,
+                    no,
+                    &paid.openid,
+                    trade.product.trade_type(),
+                    state,
+                    "OTHERS",
+                    "CNY",
+                    &amount,
+                    "0.00",
+                ];
+                let last = [name, attach, fee.as_str(), "0.60%", &amount];
+                row(&[&first[..], middle, &last[..], asked, &[""]].concat())
+            };
         let at = me.world.bill_time(paid.at);
         if payments && day(at) == wanted {
             let full: &[&str] = &["0", "0", "0.00", "0.00", "", ""];
             let (middle, asked): (&[&str], &[&str]) = if refunds { (full, &["0.00"]) } else { (&[], &[]) };
-            settled += trade.total;
-            fees += fee(trade.total);
-            rows.push((at, line(&time(at), "SUCCESS", trade.total, middle, fee(trade.total), asked)));
+            for shown in faults.shown(&trade.no, trade.total, fee(trade.total)) {
+                settled += shown.amount;
+                fees += shown.fee;
+                let (no, when) = (&shown.number, time(at));
+                rows.push((at, line(no, &when, "SUCCESS", shown.amount, middle, shown.fee, asked)));
+                if faults.reverses(no) {
+                    given += shown.amount;
+                    fees -= shown.fee;
+                    rows.push((at, line(no, &when, "REVOKED", shown.amount, middle, -shown.fee, asked)));
+                }
+            }
         }
         for refund in trade.refunds.iter().filter(|refund| refunds && refund.gives()) {
             let at = me.world.bill_time(refund.at);
             if day(at) != wanted {
                 continue;
             }
-            let (amount, done) = (yuan(refund.amount), time(me.world.bill_time(refund.done_at())));
-            let asked_at = time(at);
-            let common = [refund.id.as_str(), &refund.no, &amount, "0.00", "ORIGINAL", "SUCCESS"];
-            let times = [asked_at.as_str(), &done];
-            let middle: Vec<&str> = times.into_iter().filter(|_| !payments).chain(common).collect();
-            given += refund.amount;
-            fees -= fee(refund.amount);
-            rows.push((at, line(&asked_at, "REFUND", 0, &middle, -fee(refund.amount), &[amount.as_str()])));
+            let (asked_at, done) = (time(at), time(me.world.bill_time(refund.done_at())));
+            for shown in faults.shown(&refund.no, refund.amount, -fee(refund.amount)) {
+                let amount = yuan(shown.amount);
+                let common = [refund.id.as_str(), &shown.number, &amount, "0.00", "ORIGINAL", "SUCCESS"];
+                let times = [asked_at.as_str(), &done];
+                let middle: Vec<&str> = times.into_iter().filter(|_| !payments).chain(common).collect();
+                given += shown.amount;
+                fees += shown.fee;
+                rows.push((
+                    at,
+                    line(&trade.no, &asked_at, "REFUND", 0, &middle, shown.fee, &[amount.as_str()]),
+                ));
+            }
         }
     }
     if rows.is_empty() {

@@ -13,7 +13,7 @@ use domain::{
     AttemptNo,
     audit::chain::{Hash, Link, LinkEvent, delivery_seal},
     books,
-    order::{Attempt, Fact, Order},
+    order::{Attempt, Fact},
 };
 
 use super::webhooks;
@@ -135,7 +135,7 @@ fn order(conn: &mut SqliteConnection, commit: &OrderCommit) -> Result<Outcome, D
     );
     for no in touched_attempts(&commit.facts) {
         if let Some(attempt) = next.attempt(no) {
-            attempt_row(conn, next, attempt, &id)?;
+            attempt_row(conn, commit, attempt, &id)?;
         }
     }
     refund_rows(conn, commit, &id)?;
@@ -261,18 +261,30 @@ fn order_row(
     Ok(Err(AppendError::Fenced { present_version }))
 }
 
-fn attempt_row(conn: &mut SqliteConnection, order: &Order, attempt: &Attempt, id: &str) -> Result<(), Db> {
+fn attempt_row(
+    conn: &mut SqliteConnection,
+    commit: &OrderCommit,
+    attempt: &Attempt,
+    id: &str,
+) -> Result<(), Db> {
     use s::attempts::dsl as a;
+    // A capture is the last thing that changes an attempt's row, so its source is among these facts.
+    let captured_by = commit.facts.iter().find_map(|fact| match fact {
+        Fact::Captured { no, source, .. } if *no == attempt.no => Some(source.as_str()),
+        _ => None,
+    });
     diesel::replace_into(a::attempts)
         .values((
             a::order_id.eq(id),
             a::no.eq(i64::from(attempt.no.get())),
             a::channel.eq(attempt.channel.as_str()),
-            a::channel_order_no.eq(order.id.channel_order_no(attempt.no).as_str()),
+            a::channel_order_no.eq(commit.next.id.channel_order_no(attempt.no).as_str()),
             a::state.eq(attempt.state_str()),
             a::exposed_at.eq(attempt.exposed_at.map(domain::Timestamp::micros)),
             a::capture_fen.eq(attempt.capture.as_ref().map(|c| c.amount.fen())),
             a::trade_no.eq(attempt.capture.as_ref().map(|c| c.trade_no.as_str())),
+            a::captured_at.eq(attempt.capture.as_ref().map(|c| c.at.micros())),
+            a::captured_by.eq(captured_by),
         ))
         .execute(conn)?;
     Ok(())
@@ -289,6 +301,11 @@ fn refund_rows(conn: &mut SqliteConnection, commit: &OrderCommit, id: &str) -> R
             continue;
         };
         let Some(refund) = commit.next.refund(refund_no) else { continue };
+        // Success is a refund's last fact, so its moment is among these or not there yet.
+        let done_at = match fact {
+            Fact::RefundSucceeded { at, .. } => Some(at.micros()),
+            _ => None,
+        };
         let cause = serde_json::to_value(refund.cause).map_err(|e| Db::SerializationError(e.into()))?;
         diesel::replace_into(r::refunds)
             .values((
@@ -301,6 +318,7 @@ fn refund_rows(conn: &mut SqliteConnection, commit: &OrderCommit, id: &str) -> R
                 r::backend_no.eq(&refund.backend_no),
                 r::channel_refund_id.eq(&refund.channel_refund_id),
                 r::booked_at.eq(refund.booked_at.micros()),
+                r::done_at.eq(done_at),
             ))
             .execute(conn)?;
     }

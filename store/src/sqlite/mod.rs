@@ -9,6 +9,7 @@
 mod append;
 mod backfill;
 mod backup;
+mod bills;
 mod check;
 mod marks;
 mod open;
@@ -24,7 +25,7 @@ use domain::{OrderId, Timestamp, order::Order};
 use tokio::sync::mpsc;
 
 use crate::{
-    AppendError, Appended, AuditPage, AuditRange, Entry, Error, EventLine, NotificationFilter,
+    AppendError, Appended, AuditPage, AuditRange, Bills, Entry, Error, EventLine, NotificationFilter,
     NotificationRow, OrderFilter, OrderLine, PayerRow, Store, StoredEvent, SwitchRow, TuningRow, Unreadable,
     WebhookBackend, WebhookDue, WebhookFilter, WebhookLine, WebhookResend, WebhookTotals,
 };
@@ -76,6 +77,17 @@ impl SqliteStore {
         })
     }
 
+    /// Writes in one transaction, on the calling thread.
+    fn write<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut SqliteConnection) -> diesel::QueryResult<T>,
+    ) -> Result<T, Error> {
+        let mut writer = self.writer();
+        let writer = writer.as_mut().ok_or_else(|| Error::Open(READ_ONLY.to_owned()))?;
+        append::transaction(writer, work).map_err(Error::query(what))
+    }
+
     /// Runs a question on a reader, in one hop.
     async fn read<T: Send + 'static>(
         &self,
@@ -95,6 +107,10 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn bills(&self) -> &dyn Bills {
+        self
+    }
+
     async fn append(&self, entries: Vec<Entry>) -> Vec<Result<Appended, AppendError>> {
         match self.writer().as_mut() {
             Some(writer) => append::append(writer, &entries),

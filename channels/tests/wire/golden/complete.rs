@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use super::{Book, Channel, alipay, campus_card, unionpay, wechat};
 
 /// Calls that make no message of their own.
-const SILENT: [&str; 5] = ["profile", "read_bill", "parse_notification", "notification_answer", "settlement"];
+const SILENT: [&str; 6] =
+    ["profile", "bill_span", "read_bill", "parse_notification", "notification_answer", "settlement"];
 /// Channels to which a call sends nothing, and why.
 const NOTHING_SENT: [(&str, &str, &str); 5] = [
     ("alipay", "settlement_give_back", "a part comes back with a refund only"),

@@ -255,7 +255,7 @@ fn masked(text: &str) -> String {
 /// What a bill's lines say.
 fn bill_lines(channel: &dyn Channel, day: jiff::civil::Date, file: &[u8]) -> Vec<channels::BillLine> {
     let mut lines = Vec::new();
-    channel.read_bill(day, file, &mut |line| lines.push(line)).unwrap();
+    channel.read_bill(day, &mut std::io::Cursor::new(file), &mut |line| lines.push(line)).unwrap();
     lines
 }
 

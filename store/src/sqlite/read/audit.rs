@@ -248,8 +248,19 @@ fn attempts(
 ) -> QueryResult<()> {
     use s::attempts::dsl as a;
     type Row = (Words, Whole, Words, Words, Words, Option<Whole>, Option<Whole>, Option<Words>);
-    let rows: Vec<Row> =
-        within!(a::attempts, a::order_id, after, last).order((a::order_id, a::no)).load(conn)?;
+    let rows: Vec<Row> = within!(a::attempts, a::order_id, after, last)
+        .order((a::order_id, a::no))
+        .select((
+            a::order_id,
+            a::no,
+            a::channel,
+            a::channel_order_no,
+            a::state,
+            a::exposed_at,
+            a::capture_fen,
+            a::trade_no,
+        ))
+        .load(conn)?;
     for (id, no, channel, channel_order_no, state, exposed_at, capture_fen, trade_no) in rows {
         let row = AttemptRow {
             no: no.0,
@@ -273,8 +284,20 @@ fn refunds(
 ) -> QueryResult<()> {
     use s::refunds::dsl as r;
     type Row = (Words, Words, Whole, Whole, Words, Words, Option<Words>, Option<Words>, Whole);
-    let rows: Vec<Row> =
-        within!(r::refunds, r::order_id, after, last).order((r::order_id, r::refund_no)).load(conn)?;
+    let rows: Vec<Row> = within!(r::refunds, r::order_id, after, last)
+        .order((r::order_id, r::refund_no))
+        .select((
+            r::refund_no,
+            r::order_id,
+            r::attempt_no,
+            r::amount_fen,
+            r::cause,
+            r::state,
+            r::backend_no,
+            r::channel_refund_id,
+            r::booked_at,
+        ))
+        .load(conn)?;
     for (refund_no, id, attempt_no, amount_fen, cause, state, backend_no, channel_refund_id, booked_at) in
         rows
     {

@@ -1,0 +1,10 @@
+DROP TABLE gaps;
+DROP TABLE difference_acts;
+DROP TABLE differences;
+DROP TABLE bill_lines;
+DROP TABLE bill_runs;
+DROP INDEX refunds_done;
+DROP INDEX attempts_captured;
+ALTER TABLE refunds DROP COLUMN done_at;
+ALTER TABLE attempts DROP COLUMN captured_by;
+ALTER TABLE attempts DROP COLUMN captured_at;
