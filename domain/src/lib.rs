@@ -12,6 +12,7 @@ pub mod ids;
 pub mod money;
 pub mod order;
 pub mod pace;
+mod planted;
 pub mod polling;
 pub mod reconciliation;
 pub mod routing;

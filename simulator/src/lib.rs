@@ -120,7 +120,10 @@ pub fn simulate(options: &Options, progress: &dyn Fn(u64)) -> anyhow::Result<Out
             if end != End::Died {
                 break end;
             }
-            let down = reality.with(|world| world.dice.ms(200, 8_000));
+            let down = reality.with(|world| {
+                world.cut_off();
+                world.dice.ms(200, 8_000)
+            });
             reality.clock.skip(down);
             let until = reality.clock.now();
             reality.with(|world| world.without_house(until));
@@ -128,7 +131,8 @@ pub fn simulate(options: &Options, progress: &dyn Fn(u64)) -> anyhow::Result<Out
         lived += 1;
         simulated += reality.clock.now().since(began);
         if end == End::Stuck {
-            reality.with(|world| world.count("days that did not end"));
+            let what = site.left(&reader);
+            reality.with(|world| world.outrage("day_without_end", None, what));
         }
         let bad = {
             let mut world = reality.lock();

@@ -126,7 +126,12 @@ impl Site {
                 return End::Died;
             }
             for errand in errands {
-                actix::spawn(run(errand, self.reality.clone(), service.clone()));
+                let (reality, service) = (self.reality.clone(), service.clone());
+                let number = reality.with(|world| world.leaves(&errand));
+                actix::spawn(async move {
+                    run(errand, &reality, service).await;
+                    reality.with(|world| world.back(number));
+                });
             }
             let now = self.reality.clock.now();
             if now >= inspect_at {
@@ -199,6 +204,21 @@ impl Site {
         None
     }
 
+    /// What keeps a day from ending, in words.
+    pub(crate) fn left(&self, reader: &tokio::runtime::Runtime) -> String {
+        let open = reader.block_on(self.store.orders_open(None, 10)).unwrap_or_default();
+        let webhooks = reader.block_on(self.store.webhook_totals()).unwrap_or_default();
+        let due: u64 = webhooks.iter().map(|totals| totals.due).sum();
+        let unposted: Vec<String> = self.reality.with(|world| {
+            let clients = world.clients.iter().filter(|c| c.accepted.is_none());
+            clients.map(|c| c.request.order_no.clone()).collect()
+        });
+        let unknown = self.unknown_captures();
+        format!(
+            "open {open:?}, webhooks due {due}, never accepted {unposted:?}, captures that nobody heard of {unknown:?}"
+        )
+    }
+
     /// Numbers that took money of which the house does not know.
     fn unknown_captures(&self) -> Vec<String> {
         self.reality.with(|world| {
@@ -238,21 +258,13 @@ impl Site {
     }
 }
 
-/// Runs one errand; what a crash cuts off is arranged again by [`World::reconnect`](crate::world::World).
-async fn run(errand: Errand, reality: Arc<Reality>, service: Service) {
+/// Runs one errand. What a crash cuts off comes again, see [`World::cut_off`](crate::world::World::cut_off).
+async fn run(errand: Errand, reality: &Reality, service: Service) {
     match errand {
         Errand::Post(n) => {
             let client = reality.with(|world| world.clients.get(n).cloned());
             let Some(client) = client else { return };
-            // Posted again if no answer comes, also when it is the process that is gone.
-            let again = reality.with(|world| {
-                let again = world.dice.ms(6_000, 12_000);
-                if client.accepted.is_none() {
-                    world.errand(again, Errand::Post(n));
-                }
-                client.accepted.is_none()
-            });
-            if !again {
+            if client.accepted.is_some() {
                 return;
             }
             match service.accept((*client.request).clone(), format!("hash of S{n}")).await {
@@ -261,11 +273,15 @@ async fn run(errand: Errand, reality: Arc<Reality>, service: Service) {
                     let what = format!("order S{n} is refused as a conflict with {existing}");
                     world.outrage("accepted_twice", Some(existing), what);
                 }),
-                Err(_) => reality.with(|world| world.count("orders not accepted at once")),
+                Err(_) => reality.with(|world| {
+                    world.count("orders not accepted at once");
+                    let again = world.dice.ms(200, 9_000);
+                    world.errand(again, Errand::Post(n));
+                }),
             }
         }
         Errand::Look(n) => {
-            let Some(id) = accepted(&reality, n) else { return };
+            let Some(id) = accepted(reality, n) else { return };
             let hint = reality.with(|world| world.dice.happens(0.3));
             if hint {
                 service.hint(id);
@@ -282,13 +298,13 @@ async fn run(errand: Errand, reality: Arc<Reality>, service: Service) {
             reality.with(|world| world.looked(n, view.as_ref()));
         }
         Errand::Cancel(n) => {
-            let Some(id) = accepted(&reality, n) else { return };
+            let Some(id) = accepted(reality, n) else { return };
             let event = Event::CancelAsked;
             let cause = Cause::new(event.label(), "api", "");
             let _rejected_or_heard = service.hear(id, event, cause).await;
         }
         Errand::Switch(n) => {
-            let Some(id) = accepted(&reality, n) else { return };
+            let Some(id) = accepted(reality, n) else { return };
             let (to, consent) = reality.with(|world| {
                 let to = world
                     .dice

@@ -112,6 +112,8 @@ pub(crate) struct World {
     pub(crate) backend_down: bool,
     queue: BTreeMap<(Timestamp, u64), Happening>,
     arranged: u64,
+    /// Errands whose answer is not there yet.
+    under_way: BTreeMap<u64, Errand>,
 }
 
 /// The world behind its lock, with its clock.
@@ -142,6 +144,7 @@ impl Reality {
             backend_down: false,
             queue: BTreeMap::new(),
             arranged: 0,
+            under_way: BTreeMap::new(),
         };
         Reality {
             world: Mutex::new(world),
@@ -221,16 +224,42 @@ impl World {
         errands
     }
 
+    /// An errand leaves for the house; returns what it is remembered by until [`World::back`].
+    pub(crate) fn leaves(&mut self, errand: &Errand) -> u64 {
+        self.arranged += 1;
+        self.under_way.insert(self.arranged, errand.clone());
+        self.arranged
+    }
+
+    /// An errand is back.
+    pub(crate) fn back(&mut self, errand: u64) {
+        self.under_way.remove(&errand);
+    }
+
+    /// The process died: whoever waited for its answer sees a broken connection, and comes again.
+    pub(crate) fn cut_off(&mut self) {
+        for errand in std::mem::take(&mut self.under_way).into_values() {
+            self.turned_away(errand, Duration::ZERO);
+        }
+    }
+
+    /// There is no house for an errand before `after`.
+    fn turned_away(&mut self, errand: Errand, after: Duration) {
+        match errand {
+            Errand::Notify(notice) => self.not_taken(notice),
+            other => {
+                let again = after + self.dice.ms(50, 3_000);
+                self.errand(again, other);
+            }
+        }
+    }
+
     /// Lives without a house until `until`: whoever wants something of it finds nobody and comes again.
     pub(crate) fn without_house(&mut self, until: Timestamp) {
         while let Some(at) = self.next_at().filter(|at| *at <= until) {
             self.now = at;
             for errand in self.due() {
-                let again = until.since(at) + self.dice.ms(50, 3_000);
-                match errand {
-                    Errand::Notify(notice) => self.not_taken(notice),
-                    other => self.errand(again, other),
-                }
+                self.turned_away(errand, until.since(at));
             }
         }
         self.now = until;

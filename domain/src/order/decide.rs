@@ -17,7 +17,7 @@ use super::{
     Announcement, Attempt, Certificate, Event, Fact, NeverExposed, Order, OrderRequest, OrderState, Owed,
     PartPlan, Wish, announcements, resume,
 };
-use crate::{AttemptNo, ChannelKind, Money, OrderId, Timestamp};
+use crate::{AttemptNo, ChannelKind, Money, OrderId, Timestamp, planted};
 
 /// Numbers the rules depend on; they change at runtime and so are an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,9 +313,11 @@ pub(super) fn wants_attempt(order: &Order, now: Timestamp) -> bool {
         Wish::Cancel => true,
         Wish::Collect => order.uncertified().next().is_some(),
         // Under a pre-booked refund the payer may go on while the old credential is still being closed.
-        Wish::Switch { .. } => order
-            .uncertified()
-            .any(|a| !(a.refund_prebooked && a.is_live() && a.kind == ChannelKind::Credential)),
+        Wish::Switch { .. } => order.uncertified().any(|a| {
+            !((a.refund_prebooked || planted::EXPOSE_EARLY)
+                && a.is_live()
+                && a.kind == ChannelKind::Credential)
+        }),
     };
     open && !blocked && order.kept.is_none() && now < order.request.expires_at
 }

@@ -5,6 +5,7 @@ use crate::{
     Answer, AttemptNo, ChannelId, ChannelKind, Credential, Evidence, EvidenceSource, Scene,
     channel::{Fault, PrepayAnswer},
     order::{Attempt, AttemptCause, Certificate, Elsewhere, Fact, Failure, NeverExposed, OrderState, Wish},
+    planted,
     routing::Choice,
 };
 
@@ -151,6 +152,10 @@ impl Draft {
                 self.certify(no, Certificate::NeverExposed(NeverExposed::NotSent));
                 self.conclude();
             }
+            Answer::Silent(_) if planted::FAILED_ON_SILENCE && open => {
+                self.certify(no, Certificate::NeverExposed(NeverExposed::NotSent));
+                self.conclude();
+            }
             Answer::NeverSent(_) | Answer::Silent(_) => {} // unknown is never failed
         }
         Ok(())
@@ -158,7 +163,8 @@ impl Draft {
 
     /// We hold a credential nobody has seen: show it, unless something came first.
     fn credential_came(&mut self, no: AttemptNo, credential: &Credential) {
-        let rival_shown = self.order.uncertified().any(|a| a.no != no && a.is_live() && !a.refund_prebooked);
+        let rival = |a: &Attempt| a.no != no && a.is_live() && !a.refund_prebooked;
+        let rival_shown = self.order.uncertified().any(rival) && !planted::EXPOSE_EARLY;
         let withhold = match self.order.state {
             OrderState::Success | OrderState::Failed | OrderState::Suspicious => Some(NeverExposed::Outrun),
             OrderState::Pending | OrderState::Processing if rival_shown => Some(NeverExposed::Outrun),

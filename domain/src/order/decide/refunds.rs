@@ -5,6 +5,7 @@ use crate::{
     Answer, AttemptNo, Money, RefundNo,
     channel::{Fault, RefundAnswer, RefundFound, RefundProgress},
     order::{Fact, RefundCause, RefundState},
+    planted,
 };
 
 /// Two digits are all a refund number has.
@@ -13,6 +14,9 @@ pub(super) const REFUNDS_MAX: u8 = 99;
 impl Draft {
     /// A capture that does not pay the order goes back in full.
     pub(super) fn book_refund(&mut self, no: AttemptNo, amount: Money, cause: RefundCause) {
+        if planted::FORGOTTEN_REFUND {
+            return;
+        }
         // Surplus captures are at most one an attempt, and attempts are fewer than refund numbers; asked
         // refunds leave room for them (see `refund_asked`), so a number is always free.
         let n = u8::try_from(self.order.refunds.len()).unwrap_or(u8::MAX).saturating_add(1);
