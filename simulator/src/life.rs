@@ -121,13 +121,17 @@ impl Site {
         let mut inspect_at = self.reality.clock.now().plus(INSPECT);
         loop {
             self.arrivals(day);
-            let (errands, dead) = self.reality.with(|world| (world.due(), world.dead));
+            // What a power cut in the same moment stops on its way counts as under way, and comes again.
+            let (errands, dead) = self.reality.with(|world| {
+                let due = world.due();
+                let errands: Vec<(u64, Errand)> = due.into_iter().map(|e| (world.leaves(&e), e)).collect();
+                (errands, world.dead)
+            });
             if dead {
                 return End::Died;
             }
-            for errand in errands {
+            for (number, errand) in errands {
                 let (reality, service) = (self.reality.clone(), service.clone());
-                let number = reality.with(|world| world.leaves(&errand));
                 actix::spawn(async move {
                     run(errand, &reality, service).await;
                     reality.with(|world| world.back(number));
