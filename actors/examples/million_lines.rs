@@ -166,6 +166,7 @@ fn order(id: OrderId, n: usize, fen: i64, trade_no: &str, at: Timestamp) -> Entr
 }
 
 async fn reconcile(dir: &Path) -> ExitCode {
+    let _first_of_this_process = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = json!({
         "base_url": "http://127.0.0.1:9", "mchid": "1900000001", "appid": "wx0000000000000001",
         "merchant_serial": "0CAFE0", "merchant_key": dir.join("key.pem"),

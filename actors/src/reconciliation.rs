@@ -43,6 +43,7 @@ pub struct Reconciliation {
     terms: BTreeMap<ChannelId, Terms>,
     /// Whether anybody wants to be told of differences.
     tells: bool,
+    before_the_end: bool,
     owner: String,
 }
 
@@ -55,6 +56,9 @@ pub struct ReconciliationOptions {
     pub terms: BTreeMap<ChannelId, Terms>,
     /// Who is told of differences, by webhook; none: nobody.
     pub operations_url: Option<String>,
+    /// A bill may be taken before its day is over. For a sandbox, whose days end on command: of a real day the rest
+    /// would never be compared.
+    pub before_the_end: bool,
 }
 
 /// How far a run is.
@@ -172,6 +176,7 @@ impl Reconciliation {
             files: Files::new(options.folder.clone()),
             terms: options.terms.clone(),
             tells: options.operations_url.is_some(),
+            before_the_end: options.before_the_end,
             owner: uuid::Uuid::new_v4().to_string(),
         }
     }
@@ -259,6 +264,10 @@ impl Reconciliation {
             return self.work(run, progress).await;
         }
         let mut run = self.claim(run).await?;
+        if !self.is_over(&mut run).await? {
+            self.let_go(run.clone()).await;
+            return Ok(Worked::NotYet(run));
+        }
         let worked = match self.files.copy(path, &hash) {
             Ok(()) => match self.check(&mut run, &hash, progress).await {
                 Ok(()) => self.go_on(&mut run, progress).await,
@@ -309,6 +318,9 @@ impl Reconciliation {
 
     /// Asks for the bill. True: it is here and checked (or the day had no trade). False: later, and the run says why.
     async fn fetch(&self, run: &mut BillRun, progress: OnProgress<'_>) -> Result<bool, WorkError> {
+        if !self.is_over(run).await? {
+            return Ok(false);
+        }
         progress(Progress { phase: Phase::Fetching, done: 0, total: 0 });
         let channel = self.channel(&run.channel)?;
         let day = parse_day(&run.day).ok_or_else(|| WorkError::UnknownChannel(run.day.clone()))?;
@@ -350,6 +362,19 @@ impl Reconciliation {
         run.next_at = now.plus(doubled.min(PAUSE_LAST));
         info!(channel.name = run.channel, day = run.day, tries = run.tries, next_at = %run.next_at, problem, "no bill yet");
         run.problem = Some(problem);
+        self.save(run).await?;
+        Ok(false)
+    }
+
+    /// Whether the run's day is over; if not, it is looked at again when it is.
+    async fn is_over(&self, run: &mut BillRun) -> Result<bool, WorkError> {
+        let day = parse_day(&run.day).unwrap_or_default();
+        let (_, end) = self.channel(&run.channel)?.bill_span(day);
+        if self.before_the_end || self.clock.now() >= end {
+            return Ok(true);
+        }
+        run.problem = Some("the day is not over".to_owned());
+        run.next_at = end;
         self.save(run).await?;
         Ok(false)
     }

@@ -8,7 +8,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use actors::{
     Clock as _, SystemClock,
-    reconciliation::{Phase, Progress, Reconciliation, WorkError, Worked, campus_day, parse_day},
+    reconciliation::{
+        Phase, Progress, Reconciliation, ReconciliationOptions, WorkError, Worked, campus_day, parse_day,
+    },
 };
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,7 +41,8 @@ pub(super) async fn run(args: Reconcile) -> anyhow::Result<bool> {
     anyhow::ensure!(day <= today, "--date {day}: that day has not come yet");
     let store = Arc::new(open_existing(&config).await?);
     let channels = serve::channels(&config)?;
-    let options = serve::reconciliation(&config);
+    let before_the_end = args.sandbox_keys.is_some();
+    let options = ReconciliationOptions { before_the_end, ..serve::reconciliation(&config) };
     let work = Reconciliation::new(store.clone(), &channels, Arc::new(SystemClock), &options);
     let names: Vec<String> = match &args.channel {
         Some(name) => vec![name.clone()],

@@ -62,7 +62,8 @@ pub(super) async fn run(args: Serve) -> anyhow::Result<bool> {
         }
     }
     let courier = HttpCourier::new().context("preparing the calls to backends")?;
-    let reconciliation = Some(reconciliation(&config));
+    let reconciliation =
+        Some(ReconciliationOptions { before_the_end: args.sandbox, ..reconciliation(&config) });
     let running = actors::start(Parts {
         reconciliation,
         store,
@@ -159,6 +160,7 @@ pub(super) fn reconciliation(config: &Config) -> ReconciliationOptions {
         folder: if own.folder.as_os_str().is_empty() { beside() } else { own.folder.clone() },
         terms: own.fees.iter().filter_map(terms).collect(),
         operations_url: (!told.is_empty()).then(|| told.clone()),
+        before_the_end: false,
     }
 }
 

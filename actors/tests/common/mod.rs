@@ -16,11 +16,14 @@ use std::{
     time::Duration,
 };
 
-use actors::{HttpCourier, Parts, Running, Service, SystemChance, SystemClock, Threads, WebhookOptions};
+use actors::{
+    Clock, HttpCourier, Parts, Running, Service, SystemChance, SystemClock, Threads, WebhookOptions,
+    reconciliation::ReconciliationOptions,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use channels::{
-    BillError, BillFile, BillRefused, Channel, EachLine, HttpReply, Notification, NotificationCall,
+    BillError, BillFile, BillLine, BillRefused, Channel, EachLine, HttpReply, Notification, NotificationCall,
     NotificationRefused, Verdict,
 };
 use domain::{
@@ -56,6 +59,16 @@ pub struct Script {
     pub prepays: Vec<String>,
     pub queries: u32,
     pub refunds: Vec<(String, i64)>,
+    pub bill: Bill,
+}
+
+/// What the double says of its bill.
+#[derive(Default)]
+pub enum Bill {
+    #[default]
+    NotReady,
+    None,
+    Lines(Vec<BillLine>),
 }
 
 impl Double {
@@ -145,10 +158,22 @@ impl Channel for Double {
     }
 
     async fn bill(&self, _: jiff::civil::Date) -> Result<Bytes, BillError> {
-        unreachable!("not asked in these tests")
+        match &self.script.lock().unwrap().bill {
+            Bill::NotReady => Err(BillError::NotReady),
+            Bill::None => Err(BillError::NoBill),
+            Bill::Lines(_) => Ok(Bytes::from_static(b"a bill")),
+        }
     }
 
-    fn read_bill(&self, _: jiff::civil::Date, _: BillFile<'_>, _: EachLine<'_>) -> Result<(), BillRefused> {
+    fn read_bill(
+        &self,
+        _: jiff::civil::Date,
+        _: BillFile<'_>,
+        each: EachLine<'_>,
+    ) -> Result<(), BillRefused> {
+        if let Bill::Lines(lines) = &self.script.lock().unwrap().bill {
+            lines.iter().cloned().for_each(each);
+        }
         Ok(())
     }
 
@@ -191,12 +216,23 @@ pub async fn open(dir: &std::path::Path) -> Arc<dyn Store> {
 
 /// A house over a store that is open already.
 pub async fn house_over(store: Arc<dyn Store>, channels: Vec<Arc<Double>>, tuning: Tuning) -> House {
+    house_at(store, channels, tuning, Arc::new(SystemClock), None).await
+}
+
+/// A house with a clock of its own, that reconciles if it is said how.
+pub async fn house_at(
+    store: Arc<dyn Store>,
+    channels: Vec<Arc<Double>>,
+    tuning: Tuning,
+    clock: Arc<dyn Clock>,
+    reconciliation: Option<ReconciliationOptions>,
+) -> House {
     let _installed_by_another_test = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let parts = Parts {
-        reconciliation: None,
+        reconciliation,
         store: store.clone(),
         cache: Arc::new(MemoryCache::default()),
-        clock: Arc::new(SystemClock),
+        clock,
         chance: Arc::new(SystemChance),
         tuning,
         channels: channels.into_iter().map(|c| c as Arc<dyn Channel>).collect(),
