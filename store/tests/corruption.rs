@@ -23,7 +23,7 @@ use store::{AuditRange, SqliteOptions, SqliteStore, Store as _};
 
 const ORDERS: u64 = 3 * campus::KINDS;
 /// Every table that says something about money, with the columns that say it.
-const CELLS: [(&str, &str); 59] = [
+const CELLS: [(&str, &str); 62] = [
     ("orders", "id"),
     ("orders", "merchant_id"),
     ("orders", "order_no"),
@@ -47,6 +47,8 @@ const CELLS: [(&str, &str); 59] = [
     ("attempts", "exposed_at"),
     ("attempts", "capture_fen"),
     ("attempts", "trade_no"),
+    ("attempts", "captured_at"),
+    ("attempts", "captured_by"),
     ("order_events", "order_id"),
     ("order_events", "version"),
     ("order_events", "at"),
@@ -64,6 +66,7 @@ const CELLS: [(&str, &str); 59] = [
     ("refunds", "backend_no"),
     ("refunds", "channel_refund_id"),
     ("refunds", "booked_at"),
+    ("refunds", "done_at"),
     ("books", "order_id"),
     ("books", "version"),
     ("books", "line"),
@@ -179,7 +182,9 @@ fn alter(path: &Path, cell: usize, place: usize, how: u8) -> Option<(String, Str
     let old = ask(&mut conn, &format!("SELECT hex({column}) AS text {row}"))[0].clone().unwrap();
     let new = match kind.as_str() {
         "null" => match column {
-            "failure" | "part_of" | "trade_no" | "backend_no" | "channel_refund_id" => "'x'".to_owned(),
+            "failure" | "part_of" | "trade_no" | "captured_by" | "backend_no" | "channel_refund_id" => {
+                "'x'".to_owned()
+            }
             _ => "1".to_owned(),
         },
         "integer" => format!("{column} + ({})", [1, -1, 7, 1_000_003, -65_536][usize::from(how) % 5]),

@@ -93,6 +93,10 @@ pub struct AttemptRow {
     pub capture_fen: Option<i64>,
     /// The channel's number for that.
     pub trade_no: Option<String>,
+    /// When it took it, by its own clock, in microseconds.
+    pub captured_at: Option<i64>,
+    /// From where we know: `notification`, `query`, `bill`, …
+    pub captured_by: Option<String>,
 }
 
 /// A row of `refunds`.
@@ -114,6 +118,8 @@ pub struct RefundRow {
     pub channel_refund_id: Option<String>,
     /// When it was decided, in microseconds.
     pub booked_at: i64,
+    /// When the money was back, by the channel's clock, in microseconds.
+    pub done_at: Option<i64>,
 }
 
 /// A row of `books`.

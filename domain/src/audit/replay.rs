@@ -16,7 +16,7 @@ use super::{
     chain::{Hash, Link, LinkEvent, delivery_seal},
 };
 use crate::{
-    AttemptNo, ChannelId, OrderId, Timestamp, books,
+    AttemptNo, ChannelId, EvidenceSource, OrderId, RefundNo, Timestamp, books,
     order::{Fact, Failure, Order, Refund, RefundState},
 };
 
@@ -65,15 +65,16 @@ pub(super) fn replay(account: &OrderAccount, upto: Option<u64>, found: &mut Vec<
     let heads = chain(account, found);
     deliveries(account, found);
     let mut against = Against { id: &account.id, found };
-    let (order, lines, figures) = fold(account, upto, &mut against);
-    if let Some(order) = &order {
+    let folded = fold(account, upto, &mut against);
+    if let Some(order) = &folded.order {
         if let Some(row) = &account.row {
             against.order(row, order);
         }
-        against.attempts(account, order);
-        against.refunds(account, order);
-        against.books(account, &lines);
+        against.attempts(account, order, &folded.captured_by);
+        against.refunds(account, order, &folded.done_at);
+        against.books(account, &folded.lines);
     }
+    let Folded { order, figures, .. } = folded;
     Replayed {
         heads,
         figures: figures.or_else(|| order.filter(|_| upto.is_none()).as_ref().map(Figures::of)),
@@ -174,16 +175,29 @@ fn deliveries(account: &OrderAccount, found: &mut Vec<Violation>) {
     }
 }
 
-type Folded = (Option<Order>, Vec<BookLine>, Option<Figures>);
+/// What a history says.
+#[derive(Default)]
+struct Folded {
+    /// The order, if the history could be read to its end.
+    order: Option<Order>,
+    /// The lines that belong in the books.
+    lines: Vec<BookLine>,
+    /// The order in numbers at the version that was asked for.
+    figures: Option<Figures>,
+    /// From where each capture is known.
+    captured_by: BTreeMap<AttemptNo, EvidenceSource>,
+    /// When each refund was back.
+    done_at: BTreeMap<RefundNo, Timestamp>,
+}
 
-/// The order, the lines that belong in the books, and the figures at `upto`.
+/// Folds the history.
 fn fold(account: &OrderAccount, upto: Option<u64>, against: &mut Against<'_>) -> Folded {
-    let none = (None, Vec::new(), None);
+    let none = Folded::default;
     let Ok(id) = account.id.parse::<OrderId>() else {
         against.say("order_id", format_args!("orders"), "it is not an order id");
-        return none;
+        return none();
     };
-    let (mut order, mut lines, mut figures): Folded = none.clone();
+    let Folded { mut order, mut lines, mut figures, mut captured_by, mut done_at } = none();
     for (place, event) in (1_i64..).zip(&account.events) {
         let version = event.version;
         let mut broken = |problem: &str| {
@@ -191,16 +205,25 @@ fn fold(account: &OrderAccount, upto: Option<u64>, against: &mut Against<'_>) ->
         };
         if version != place {
             broken(&format!("transition {place} is missing before it"));
-            return none;
+            return none();
         }
         let facts: Vec<Fact> = match serde_json::from_str(&event.facts) {
             Ok(facts) => facts,
             Err(error) => {
                 broken(&format!("its facts cannot be read: {error}"));
-                return none;
+                return none();
             }
         };
         for fact in &facts {
+            match fact {
+                Fact::Captured { no, source, .. } | Fact::Corrected { no, source, .. } => {
+                    captured_by.insert(*no, *source);
+                }
+                Fact::RefundSucceeded { refund_no, at, .. } => {
+                    done_at.insert(refund_no.clone(), *at);
+                }
+                _ => {}
+            }
             let applied = match (&mut order, fact) {
                 (None, Fact::Accepted { request, at }) => {
                     order = Some(Order::begin(id, request.clone(), *at));
@@ -211,12 +234,12 @@ fn fold(account: &OrderAccount, upto: Option<u64>, against: &mut Against<'_>) ->
             };
             if let Err(problem) = applied {
                 broken(problem);
-                return none;
+                return none();
             }
         }
         let Some(order) = &mut order else {
             broken("it has no facts, and the order none before");
-            return none;
+            return none();
         };
         order.version = u64::try_from(version).unwrap_or_default();
         let posted = books::postings(&facts, order).into_iter();
@@ -230,7 +253,7 @@ fn fold(account: &OrderAccount, upto: Option<u64>, against: &mut Against<'_>) ->
             figures = Some(Figures::of(order));
         }
     }
-    (order, lines, figures)
+    Folded { order, lines, figures, captured_by, done_at }
 }
 
 /// A value of a column, as it is shown.
@@ -330,7 +353,12 @@ impl Against<'_> {
         self.same(place, "part_of", row.part_of.as_deref(), part_of.as_deref());
     }
 
-    fn attempts(&mut self, account: &OrderAccount, order: &Order) {
+    fn attempts(
+        &mut self,
+        account: &OrderAccount,
+        order: &Order,
+        captured_by: &BTreeMap<AttemptNo, EvidenceSource>,
+    ) {
         for attempt in &order.attempts {
             let no = i64::from(attempt.no.get());
             let place = format_args!("attempts, no {no}");
@@ -347,6 +375,9 @@ impl Against<'_> {
             self.same(place, "exposed_at", row.exposed_at, attempt.exposed_at);
             self.same(place, "capture_fen", row.capture_fen, capture.map(|c| c.amount.fen()));
             self.same(place, "trade_no", row.trade_no.as_deref(), capture.map(|c| c.trade_no.as_str()));
+            self.same(place, "captured_at", row.captured_at, capture.map(|c| c.at));
+            let by = captured_by.get(&attempt.no).copied().map(EvidenceSource::as_str);
+            self.same(place, "captured_by", row.captured_by.as_deref(), by);
         }
         let known: BTreeSet<i64> = order.attempts.iter().map(|a| i64::from(a.no.get())).collect();
         for row in account.attempts.iter().filter(|row| !known.contains(&row.no)) {
@@ -358,7 +389,7 @@ impl Against<'_> {
         }
     }
 
-    fn refunds(&mut self, account: &OrderAccount, order: &Order) {
+    fn refunds(&mut self, account: &OrderAccount, order: &Order, done_at: &BTreeMap<RefundNo, Timestamp>) {
         for refund in &order.refunds {
             let place = format_args!("refunds, {}", refund.no);
             let Some(row) = account.refunds.iter().find(|row| row.refund_no == refund.no.as_str()) else {
@@ -375,6 +406,7 @@ impl Against<'_> {
             let channel_id = refund.channel_refund_id.as_deref();
             self.same(place, "channel_refund_id", row.channel_refund_id.as_deref(), channel_id);
             self.same(place, "booked_at", row.booked_at, refund.booked_at);
+            self.same(place, "done_at", row.done_at, done_at.get(&refund.no).copied());
         }
         for row in &account.refunds {
             if !order.refunds.iter().any(|refund| refund.no.as_str() == row.refund_no) {

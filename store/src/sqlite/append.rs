@@ -268,9 +268,11 @@ fn attempt_row(
     id: &str,
 ) -> Result<(), Db> {
     use s::attempts::dsl as a;
-    // A capture is the last thing that changes an attempt's row, so its source is among these facts.
-    let captured_by = commit.facts.iter().find_map(|fact| match fact {
-        Fact::Captured { no, source, .. } if *no == attempt.no => Some(source.as_str()),
+    // A capture, or its correction, is the last thing that changes an attempt's row: its source is among these facts.
+    let captured_by = commit.facts.iter().rev().find_map(|fact| match fact {
+        Fact::Captured { no, source, .. } | Fact::Corrected { no, source, .. } if *no == attempt.no => {
+            Some(source.as_str())
+        }
         _ => None,
     });
     diesel::replace_into(a::attempts)

@@ -247,21 +247,19 @@ fn attempts(
     accounts: &mut Accounts,
 ) -> QueryResult<()> {
     use s::attempts::dsl as a;
-    type Row = (Words, Whole, Words, Words, Words, Option<Whole>, Option<Whole>, Option<Words>);
+    type Row = (
+        (Words, Whole, Words, Words, Words),
+        (Option<Whole>, Option<Whole>, Option<Words>, Option<Whole>, Option<Words>),
+    );
     let rows: Vec<Row> = within!(a::attempts, a::order_id, after, last)
         .order((a::order_id, a::no))
         .select((
-            a::order_id,
-            a::no,
-            a::channel,
-            a::channel_order_no,
-            a::state,
-            a::exposed_at,
-            a::capture_fen,
-            a::trade_no,
+            (a::order_id, a::no, a::channel, a::channel_order_no, a::state),
+            (a::exposed_at, a::capture_fen, a::trade_no, a::captured_at, a::captured_by),
         ))
         .load(conn)?;
-    for (id, no, channel, channel_order_no, state, exposed_at, capture_fen, trade_no) in rows {
+    for ((id, no, channel, channel_order_no, state), captured) in rows {
+        let (exposed_at, capture_fen, trade_no, captured_at, captured_by) = captured;
         let row = AttemptRow {
             no: no.0,
             channel: channel.0,
@@ -270,6 +268,8 @@ fn attempts(
             exposed_at: exposed_at.map(|at| at.0),
             capture_fen: capture_fen.map(|fen| fen.0),
             trade_no: text(trade_no),
+            captured_at: captured_at.map(|at| at.0),
+            captured_by: text(captured_by),
         };
         of(accounts, id).attempts.push(row);
     }
@@ -283,7 +283,8 @@ fn refunds(
     accounts: &mut Accounts,
 ) -> QueryResult<()> {
     use s::refunds::dsl as r;
-    type Row = (Words, Words, Whole, Whole, Words, Words, Option<Words>, Option<Words>, Whole);
+    type Row =
+        (Words, Words, Whole, Whole, Words, Words, Option<Words>, (Option<Words>, Whole, Option<Whole>));
     let rows: Vec<Row> = within!(r::refunds, r::order_id, after, last)
         .order((r::order_id, r::refund_no))
         .select((
@@ -294,13 +295,11 @@ fn refunds(
             r::cause,
             r::state,
             r::backend_no,
-            r::channel_refund_id,
-            r::booked_at,
+            (r::channel_refund_id, r::booked_at, r::done_at),
         ))
         .load(conn)?;
-    for (refund_no, id, attempt_no, amount_fen, cause, state, backend_no, channel_refund_id, booked_at) in
-        rows
-    {
+    for (refund_no, id, attempt_no, amount_fen, cause, state, backend_no, rest) in rows {
+        let (channel_refund_id, booked_at, done_at) = rest;
         of(accounts, id).refunds.push(RefundRow {
             refund_no: refund_no.0,
             attempt_no: attempt_no.0,
@@ -310,6 +309,7 @@ fn refunds(
             backend_no: text(backend_no),
             channel_refund_id: text(channel_refund_id),
             booked_at: booked_at.0,
+            done_at: done_at.map(|at| at.0),
         });
     }
     Ok(())
