@@ -227,7 +227,7 @@ impl OrderActor {
     /// After every change: stop if nothing is owed any more, else do what is owed.
     fn settle_or_work(&mut self, ctx: &mut Context<Self>) {
         let Some(order) = &self.order else { return };
-        if !order.attempts.is_empty() || order.state.is_terminal() {
+        if !order.attempts.is_empty() || order.is_split() || order.state.is_terminal() {
             self.intake = None;
         }
         if order.is_settled() {

@@ -20,6 +20,7 @@ use crate::{
     gateway,
     house::House,
     poller::{Unwatch, Watch},
+    registry::{Deliver, Letter},
 };
 
 /// What is on the desk.
@@ -299,7 +300,12 @@ impl OrderActor {
             Owed::Prepay(_) => backoff(SECOND / 2, tries, SECOND * 8),
             Owed::Close(_) => backoff(SECOND / 2, tries, SECOND * 30),
             Owed::Tidy(_) => backoff(SECOND * 5, tries, SECOND * 60),
-            Owed::Refund(_) => backoff(SECOND, tries, SECOND * 60),
+            // What the channel has taken is asked about at leisure; what it has not is sent soon after it is back.
+            Owed::Refund(no) => {
+                let refund = self.order.as_ref().and_then(|order| order.refund(no));
+                let taken = refund.is_some_and(|r| r.state == RefundState::Processing);
+                backoff(SECOND, tries, if taken { SECOND * 60 } else { SECOND * 4 })
+            }
             Owed::Wake(_) => SECOND * 2,
             Owed::Part { .. } => backoff(super::parts::LOOK_AGAIN, tries, SECOND * 60),
             Owed::Poll(_) => return, // the poller keeps its own schedule
@@ -517,6 +523,12 @@ impl Handler<Look> for OrderActor {
 
     fn handle(&mut self, look: Look, _: &mut Self::Context) {
         let Some(order) = &self.order else { return };
+        if let Some(part) = order.current_part() {
+            let there = Deliver { id: part.id, letter: Letter::Look(look) };
+            if self.house.registry(part.id).is_none_or(|r| r.tell(there).is_err()) {
+                self.house.undelivered("registry");
+            }
+        }
         for attempt in order.uncertified() {
             if let Some(line) = self.house.lines.get(&attempt.channel)
                 && line.poller.tell(crate::poller::Hint { id: self.id, no: attempt.no, look }).is_err()
