@@ -12,7 +12,8 @@ mod work;
 use std::sync::Arc;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler, Message, WrapFuture,
+    Actor, ActorContext as _, ActorFutureExt, ActorState, AsyncContext, Context, ContextFutureSpawner,
+    Handler, Message, WrapFuture,
 };
 use domain::{
     AttemptNo, ChannelId, OrderId,
@@ -257,6 +258,10 @@ impl Actor for OrderActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        // A system that ends polls even an actor that never began, on its way out: there is nothing to begin for.
+        if ctx.state() == ActorState::Stopping {
+            return;
+        }
         match self.order {
             Some(_) => self.settle_or_work(ctx),
             None => self.load(None, ctx),
@@ -281,7 +286,6 @@ impl Handler<Stop> for OrderActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        use actix::ActorContext as _;
         self.desk.clear(ctx, &self.house, self.id);
         // A message that was on its way may have opened the order again: it goes on in a new life.
         if self.order.as_ref().is_some_and(|order| !order.is_settled())
