@@ -168,8 +168,9 @@ impl World {
                         "ended_without_evidence",
                         format!("{number} is certified {} and can be paid", certificate.as_str()),
                     )),
+                    // A close that found no trade leaves a closed one of nothing: that is no call that was sent.
                     Certificate::NeverExposed(NeverExposed::NotSent)
-                        if self.books.trades.contains_key(&number) =>
+                        if self.books.trades.get(&number).is_some_and(|trade| !trade.amount.is_zero()) =>
                     {
                         Some((
                             "sent_after_all",
