@@ -235,7 +235,7 @@ fn part_view(part: &order::Part) -> PartView {
 fn spread_view(spread: &order::Spread) -> RefundView {
     RefundView {
         channel_refund_no: spread.no.to_string(),
-        refund_no: Some(spread.backend_no.clone()),
+        refund_no: spread.asked_as().map(str::to_owned),
         attempt: 0,
         amount_fen: spread.amount.fen(),
         state: spread.state.as_str(),

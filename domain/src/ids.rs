@@ -237,6 +237,13 @@ impl RefundNo {
         rest.strip_prefix('r')?;
         id.parse().ok()
     }
+
+    /// Its place in the count of the order's refunds, from 1; `None` for a text that this service did not make.
+    #[must_use]
+    pub fn place(&self) -> Option<u8> {
+        let n = self.0.get(27..)?.parse().ok().filter(|n| *n > 0)?;
+        (self.order()?.refund_no(n) == *self).then_some(n)
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +265,16 @@ mod tests {
             let number = id.channel_order_no(no);
             prop_assert_eq!(number.as_str().len(), 28);
             prop_assert_eq!(number.parts(), Some((id, no)));
+        }
+
+        #[test]
+        fn a_refund_number_leads_back_to_its_order_and_place(bits: u128, n in 1u8..=99) {
+            let id = OrderId::from_u128(bits);
+            let number = id.refund_no(n);
+            prop_assert_eq!((number.order(), number.place()), (Some(id), Some(n)));
+            for other in [format!("{id}r0"), format!("{id}r00"), format!("{id}r001"), format!("{id}r256"), format!("{id}s01")] {
+                prop_assert_eq!(RefundNo::new(&other).unwrap().place(), None);
+            }
         }
 
         #[test]

@@ -122,6 +122,22 @@ pub enum Rejected {
     /// Two digits are all a refund number has.
     #[error("an order has at most 99 refunds")]
     TooManyRefunds,
+    /// Only a number that this service gave out for this very order can be taken over from a bill.
+    #[error("{0} is no refund number of this order")]
+    ForeignRefund(crate::RefundNo),
+    /// The attempt holds no capture (yet) that anything could have gone back of.
+    #[error("attempt {0} took no money as far as is known; its payment comes first")]
+    NothingCaptured(AttemptNo),
+    /// The number is known, and says something else.
+    #[error("refund {refund_no} is known as {amount} yuan of attempt {attempt}")]
+    RefundDiffers {
+        /// Which.
+        refund_no: crate::RefundNo,
+        /// Its attempt here.
+        attempt: AttemptNo,
+        /// Its amount here.
+        amount: Money,
+    },
 }
 
 /// The facts that make an order; the first transition of every history.
@@ -219,6 +235,11 @@ pub fn decide(order: &Order, event: &Event, now: Timestamp, rules: &Rules) -> Re
             S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious,
             E::RefundAnswered { refund_no, answer },
         ) => d.refund_answered(refund_no, answer)?,
+        // What a channel gave back before the copy was restored is given back, whatever became of the order since.
+        (
+            S::Pending | S::Processing | S::Success | S::Failed | S::Suspicious,
+            E::RefundAdopted { refund_no, no, amount, channel_refund_id, at },
+        ) => d.refund_adopted(refund_no, *no, *amount, (channel_refund_id, *at))?,
         // Deadlines concern open orders; an order that is over or under suspicion waits for evidence.
         (S::Pending | S::Processing, E::Tick) => d.tick(),
         (S::Success | S::Failed | S::Suspicious, E::Tick) => {}

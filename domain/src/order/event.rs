@@ -2,7 +2,7 @@
 
 use super::{Elsewhere, PartSeen};
 use crate::{
-    AttemptNo, ChannelId, Evidence, Money, RefundNo,
+    AttemptNo, ChannelId, Evidence, Money, RefundNo, Timestamp,
     channel::{PrepayAnswer, RefundAnswer},
     routing::Choice,
 };
@@ -86,6 +86,20 @@ pub enum Event {
         /// What it said.
         answer: RefundAnswer,
     },
+    /// A channel's bill has a refund of this order that no row of ours knows: the store was restored from a copy that was
+    /// taken before it. It is done, and is booked as it was done.
+    RefundAdopted {
+        /// Its number, which this service gave out in its lost life.
+        refund_no: RefundNo,
+        /// The attempt whose money went back.
+        no: AttemptNo,
+        /// How much.
+        amount: Money,
+        /// The channel's own number for it.
+        channel_refund_id: String,
+        /// When, by the channel's clock.
+        at: Timestamp,
+    },
     /// Time has passed: look at the deadlines.
     Tick,
 }
@@ -109,6 +123,7 @@ impl Event {
             Event::HeldReturned { .. } => "held_returned",
             Event::RefundAsked { .. } => "refund_asked",
             Event::RefundAnswered { .. } => "refund_answered",
+            Event::RefundAdopted { .. } => "refund_adopted",
             Event::Tick => "tick",
         }
     }

@@ -247,6 +247,19 @@ impl Order {
         self.refunds.iter().find(|r| r.no == *no)
     }
 
+    /// The highest place that a refund number of the order has taken; the next refund goes after it. Numbers of refunds
+    /// that were taken over from a bill may leave gaps, and what stood in a gap may be known to the channel.
+    #[must_use]
+    pub fn refund_places(&self) -> u8 {
+        self.refunds.iter().filter_map(|r| r.no.place()).max().unwrap_or(0)
+    }
+
+    /// Refunds of the payment that is kept, taken over from a bill: the backend asked for them under numbers that are
+    /// not known here.
+    pub fn adopted_refunds(&self) -> impl Iterator<Item = &Refund> {
+        self.refunds.iter().filter(|r| r.cause == RefundCause::Asked && r.backend_no.is_none())
+    }
+
     /// Attempts that nothing has ended yet.
     pub fn uncertified(&self) -> impl Iterator<Item = &Attempt> {
         self.attempts.iter().filter(|a| a.certificate.is_none())

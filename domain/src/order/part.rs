@@ -118,8 +118,12 @@ pub struct PartSeen {
     pub settled: bool,
     /// What its channels hold for it.
     pub net: Money,
+    /// What may still be refunded of the payment that is kept.
+    pub refundable: Money,
     /// Its refunds, by the backend's number.
     pub refunds: Vec<(String, RefundState)>,
+    /// Its refunds that were taken over from a bill, whose backend's number is not known.
+    pub adopted: Vec<(RefundNo, Money)>,
 }
 
 impl PartSeen {
@@ -132,13 +136,30 @@ impl PartSeen {
             failure: part.failure,
             settled: part.is_settled(),
             net: part.net_captured(),
+            refundable: part.kept.map_or(Money::ZERO, |no| part.refundable(no)),
             refunds: asked.collect(),
+            adopted: part.adopted_refunds().map(|r| (r.no.clone(), r.amount)).collect(),
         }
     }
 }
 
 /// The number under which a paid part goes back when the whole fails. A backend's own refund numbers have no dot.
 pub(super) const RECALL: &str = "all.or.nothing";
+/// Before the part's refund number: what the whole calls a refund that its part took over from a bill.
+const ADOPTED: &str = "adopted.";
+
+impl Spread {
+    /// What a whole calls a refund that its part took over from a bill. A backend's own refund numbers have no dot.
+    pub(super) fn adopted(part_refund: &RefundNo) -> String {
+        format!("{ADOPTED}{part_refund}")
+    }
+
+    /// The backend's number for it; none if it was taken over from a bill, which does not say it.
+    #[must_use]
+    pub fn asked_as(&self) -> Option<&str> {
+        Some(self.backend_no.as_str()).filter(|no| !no.starts_with(ADOPTED))
+    }
+}
 
 impl Order {
     /// True for an order that is paid in parts.
@@ -168,6 +189,13 @@ impl Order {
         self.parts
             .iter()
             .find(|p| matches!(p.state, PartState::Waiting | PartState::Payable | PartState::Suspicious))
+    }
+
+    /// What goes back, or went, of a part for spread refunds.
+    pub(super) fn going_of_part(&self, no: u8) -> i64 {
+        let shares = self.spreads.iter().flat_map(|s| &s.shares);
+        let going = shares.filter(|s| s.part == no && s.state != RefundState::Failed);
+        going.map(|s| s.amount.fen()).sum()
     }
 
     /// Paid and not sent back.
@@ -217,7 +245,11 @@ impl Order {
             reason: reason.to_owned(),
         };
         if !self.state.is_terminal() && self.recalled.is_some() && part.state == PartState::Paid {
-            duty.push(refund(RECALL, part.amount, "another part of the payment failed"));
+            // All that is still there: a refund that was taken over from a bill is back already.
+            let left = part.amount.fen().saturating_sub(self.going_of_part(no));
+            if let Some(left) = Money::from_fen(left).ok().filter(|left| !left.is_zero()) {
+                duty.push(refund(RECALL, left, "another part of the payment failed"));
+            }
         }
         for spread in self.spreads.iter().filter(|s| !s.state.is_final()) {
             let share = spread.shares.iter().find(|s| s.part == no);

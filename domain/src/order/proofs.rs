@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "tests")]
 
+mod adopted;
 mod parts;
 mod stories;
 mod table;
@@ -93,6 +94,18 @@ fn found(n: u8, found: Found) -> Event {
     told(n, found, EvidenceSource::Query)
 }
 
+/// The bill gives something of an attempt back under a refund number that may be nobody's here.
+fn adopted(place: u8, n: u8, amount: i64) -> Event {
+    let channel_refund_id = format!("B{place}");
+    Event::RefundAdopted {
+        refund_no: id().refund_no(place),
+        no: no(n),
+        amount: fen(amount),
+        channel_refund_id,
+        at: at(6),
+    }
+}
+
 fn told(n: u8, found: Found, source: EvidenceSource) -> Event {
     let evidence = Evidence { source, reference: "q".to_owned(), found };
     Event::Found { no: no(n), evidence }
@@ -131,6 +144,15 @@ impl Desk {
         assert_eq!(super::resume(&folded, now), super::resume(&self.order, now));
         let live = self.order.attempts.iter().filter(|a| a.is_live() && !a.refund_prebooked).count();
         assert!(live <= 1, "at most one attempt is exposed and uncertified: {:#?}", self.order);
+        for attempt in &self.order.attempts {
+            let of = self.order.refunds.iter().filter(|r| r.attempt == attempt.no);
+            let going: i64 =
+                of.filter(|r| r.state != super::RefundState::Failed).map(|r| r.amount.fen()).sum();
+            let took = attempt.capture.as_ref().map_or(0, |c| c.amount.fen());
+            assert!(going <= took, "refunds exceed the capture after {event:?}: {:#?}", self.order);
+        }
+        let numbers: std::collections::BTreeSet<_> = self.order.refunds.iter().map(|r| &r.no).collect();
+        assert_eq!(numbers.len(), self.order.refunds.len(), "a refund number is given once");
         if self.order.state == OrderState::Failed {
             assert!(
                 self.order.attempts.iter().all(|a| a.certificate.is_some()),

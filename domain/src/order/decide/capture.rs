@@ -108,7 +108,9 @@ impl Draft {
             self.push(Fact::Corrected { no, capture: capture.clone(), was: known.amount, source });
         }
         let wanted = self.order.kept.is_none() && (self.order.failure.is_none() || self.order.keeps_late());
-        if wanted && capture.amount == self.order.request.amount {
+        // A capture of which something went back already does not pay an order whole.
+        let whole = self.order.refundable(no) == self.order.request.amount;
+        if wanted && whole && capture.amount == self.order.request.amount {
             self.keep(no);
         } else {
             // The other amount is certain now; money that was taken by mistake goes back whole.
@@ -128,7 +130,7 @@ impl Draft {
             _ if self.order.kept.is_some() => RefundCause::SecondCapture,
             _ => RefundCause::AfterFailure,
         };
-        if self.order.refunds.len() >= usize::from(REFUNDS_MAX) {
+        if self.order.refund_places() >= REFUNDS_MAX {
             return Err(Rejected::TooManyRefunds);
         }
         self.book_refund(no, self.order.refundable(no), cause);

@@ -3,7 +3,7 @@
 use super::{Draft, Rejected, refunds::REFUNDS_MAX};
 use crate::{
     Money,
-    order::{Event, Fact, Failure, OrderState, PartSeen, PartState, RefundState, Wish, part::RECALL},
+    order::{Event, Fact, Failure, OrderState, PartSeen, PartState, RefundState, Spread, Wish, part::RECALL},
 };
 
 impl Draft {
@@ -18,7 +18,8 @@ impl Draft {
             Event::SwitchAsked { .. }
             | Event::ElsewhereAsked(_)
             | Event::LateWanted
-            | Event::HeldReturned { .. } => Err(Rejected::IsSplit),
+            | Event::HeldReturned { .. }
+            | Event::RefundAdopted { .. } => Err(Rejected::IsSplit),
             Event::Routed(_)
             | Event::HedgeDue { .. }
             | Event::Prepaid { .. }
@@ -46,6 +47,7 @@ impl Draft {
         if to != part.state {
             self.push(Fact::PartMoved { no, to });
         }
+        self.adopted_seen(no, seen);
         self.spreads_seen(no, seen);
         if self.order.state.is_terminal() {
             return Ok(());
@@ -110,12 +112,8 @@ impl Draft {
         let (mut missing, mut shares) = (amount.fen(), Vec::new());
         let mut left_in_all = 0;
         for part in &self.order.parts {
-            let going: i64 = (self.order.spreads.iter())
-                .flat_map(|s| &s.shares)
-                .filter(|s| s.part == part.no && s.state != RefundState::Failed)
-                .map(|s| s.amount.fen())
-                .sum();
-            let left = part.amount.fen() - going;
+            // Below zero if a part gave more back than the whole asked for, as bills may say.
+            let left = (part.amount.fen() - self.order.going_of_part(part.no)).max(0);
             left_in_all += left;
             let share = left.min(missing);
             if let Some(share) = Money::from_fen(share).ok().filter(|m| !m.is_zero()) {
@@ -143,17 +141,47 @@ impl Draft {
         Ok(())
     }
 
-    /// A share ends with its part's refund; a spread ends with its last share: back if all are back.
+    /// What a part took over from a bill is a refund of the whole that came back at once: the backend is told about the
+    /// whole alone, and what it asks for next must not count that money again.
+    fn adopted_seen(&mut self, part: u8, seen: &PartSeen) {
+        for (part_refund, amount) in &seen.adopted {
+            let backend_no = Spread::adopted(part_refund);
+            let n = u8::try_from(self.order.spreads.len()).unwrap_or(u8::MAX).saturating_add(1);
+            if n > REFUNDS_MAX || self.order.spreads.iter().any(|s| s.backend_no == backend_no) {
+                continue;
+            }
+            let refund_no = self.order.id.refund_no(n);
+            self.push(Fact::SpreadBooked {
+                refund_no: refund_no.clone(),
+                backend_no,
+                amount: *amount,
+                reason: "taken over from the channel's bill".to_owned(),
+                shares: vec![(part, *amount)],
+                at: self.now,
+            });
+            self.push(Fact::ShareEnded { refund_no: refund_no.clone(), part, to: RefundState::Succeeded });
+            self.push(Fact::SpreadEnded { refund_no, to: RefundState::Succeeded });
+        }
+    }
+
+    /// A share ends with its part's refund; a spread ends with its last share: back if all are back. A share that its
+    /// part cannot give any more, since a refund was taken over from a bill meanwhile, has failed.
     fn spreads_seen(&mut self, part: u8, seen: &PartSeen) {
         let numbers: Vec<_> = self.order.spreads.iter().map(|s| s.no.clone()).collect();
         for refund_no in numbers {
             let Some(spread) = self.order.spread(&refund_no).filter(|s| !s.state.is_final()) else {
                 continue;
             };
+            let Some(share) = spread.shares.iter().find(|s| s.part == part && !s.state.is_final()) else {
+                continue;
+            };
             let word = seen.refunds.iter().find(|(backend_no, _)| *backend_no == spread.backend_no);
-            let open = spread.shares.iter().any(|s| s.part == part && !s.state.is_final());
-            let Some((_, to)) = word.filter(|(_, state)| open && state.is_final()) else { continue };
-            self.push(Fact::ShareEnded { refund_no: refund_no.clone(), part, to: *to });
+            let to = match word {
+                Some((_, state)) if state.is_final() => *state,
+                None if !seen.adopted.is_empty() && share.amount > seen.refundable => RefundState::Failed,
+                Some(_) | None => continue,
+            };
+            self.push(Fact::ShareEnded { refund_no: refund_no.clone(), part, to });
             let shares = self.order.spread(&refund_no).map(|s| s.shares.clone()).unwrap_or_default();
             if shares.iter().all(|s| s.state.is_final()) {
                 let back = shares.iter().all(|s| s.state == RefundState::Succeeded);

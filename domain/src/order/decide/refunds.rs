@@ -1,8 +1,9 @@
-//! Giving money back: asked for by the backend, or owed because a capture was one too many.
+//! Giving money back: asked for by the backend, owed because a capture was one too many, or given back in a life that
+//! the store has lost.
 
 use super::{Draft, Rejected};
 use crate::{
-    Answer, AttemptNo, Money, RefundNo,
+    Answer, AttemptNo, Money, RefundNo, Timestamp,
     channel::{Fault, RefundAnswer, RefundFound, RefundProgress},
     order::{Fact, RefundCause, RefundState},
     planted,
@@ -19,7 +20,7 @@ impl Draft {
         }
         // Surplus captures are at most one an attempt, and attempts are fewer than refund numbers; asked
         // refunds leave room for them (see `refund_asked`), so a number is always free.
-        let n = u8::try_from(self.order.refunds.len()).unwrap_or(u8::MAX).saturating_add(1);
+        let n = self.order.refund_places().saturating_add(1);
         self.push(Fact::RefundBooked {
             refund_no: self.order.id.refund_no(n),
             no,
@@ -51,7 +52,7 @@ impl Draft {
         if amount > left {
             return Err(Rejected::RefundExceeds { left });
         }
-        let used = u8::try_from(self.order.refunds.len()).unwrap_or(u8::MAX);
+        let used = self.order.refund_places();
         if used.saturating_add(self.rules.attempts_max) >= REFUNDS_MAX {
             return Err(Rejected::TooManyRefunds);
         }
@@ -64,6 +65,61 @@ impl Draft {
             reason: reason.to_owned(),
             at: self.now,
         });
+        Ok(())
+    }
+
+    /// A refund that only the channel knows: booked and done at once, so that it stands in the books like any other, and
+    /// the count of refunds goes on after it. Its cause is what it would have been: of the payment that is kept, the
+    /// backend asked for it; of any other, the rules. A backend's own number for it is not known.
+    pub(super) fn refund_adopted(
+        &mut self,
+        refund_no: &RefundNo,
+        no: AttemptNo,
+        amount: Money,
+        (channel_refund_id, at): (&str, Timestamp),
+    ) -> Result<(), Rejected> {
+        if refund_no.order() != Some(self.order.id) || refund_no.place().is_none() {
+            return Err(Rejected::ForeignRefund(refund_no.clone()));
+        }
+        let channel_refund_id = channel_refund_id.to_owned();
+        if let Some(known) = self.order.refund(refund_no) {
+            if (known.attempt, known.amount) != (no, amount) {
+                let (attempt, amount) = (known.attempt, known.amount);
+                return Err(Rejected::RefundDiffers { refund_no: refund_no.clone(), attempt, amount });
+            }
+            // Known since, from wherever: the bill's line is one more word about it.
+            let done = RefundFound::Succeeded { channel_refund_id, amount, at };
+            return self.refund_answered(refund_no, &Answer::Settled(done));
+        }
+        let attempt = self.known(no)?;
+        let capture = attempt.capture.as_ref().ok_or(Rejected::NothingCaptured(no))?;
+        let cause = if self.order.kept == Some(no) {
+            RefundCause::Asked
+        } else if capture.amount != self.order.request.amount {
+            RefundCause::AmountDiffers
+        } else if self.order.kept.is_some() {
+            RefundCause::SecondCapture
+        } else {
+            RefundCause::AfterFailure
+        };
+        if amount.is_zero() {
+            return Err(Rejected::RefundOfNothing);
+        }
+        let left = self.order.refundable(no);
+        if amount > left {
+            return Err(Rejected::RefundExceeds { left });
+        }
+        self.push(Fact::RefundBooked {
+            refund_no: refund_no.clone(),
+            no,
+            amount,
+            cause,
+            backend_no: None,
+            reason: "taken over from the channel's bill".to_owned(),
+            at: self.now,
+        });
+        self.push(Fact::RefundSucceeded { refund_no: refund_no.clone(), channel_refund_id, at });
+        self.conclude();
         Ok(())
     }
 

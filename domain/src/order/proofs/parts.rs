@@ -193,12 +193,81 @@ fn a_refund_is_spread_over_the_parts_and_ends_with_its_last_share() {
     assert_eq!(told.filter(|a| a.kind() == "refund.succeeded").count(), 1);
 }
 
+fn all_paid() -> Whole {
+    let mut whole = Whole::new();
+    (1..=3).for_each(|no| {
+        whole.payer(no, 0);
+        whole.carry(no);
+    });
+    whole
+}
+
+fn adopted_by_part(part: u8, place: u8, amount: i64) -> Event {
+    let (refund_no, channel_refund_id) = (part_id(part).refund_no(place), "B".to_owned());
+    Event::RefundAdopted { refund_no, no: no(1), amount: fen(amount), channel_refund_id, at: at(6) }
+}
+
+#[test]
+fn a_refund_that_a_part_took_over_from_a_bill_is_one_of_the_whole_and_told_once() {
+    let mut whole = all_paid();
+    whole.part(1).hear(&adopted_by_part(1, 1, 650)).unwrap();
+    for _ in 0..2 {
+        whole.carry(1);
+    }
+    assert_eq!(whole.order.spreads.len(), 1);
+    assert_eq!((whole.order.spreads[0].asked_as(), whole.held()), (None, 1200));
+    let told = whole.history.iter().flat_map(|facts| crate::order::announcements(facts));
+    assert_eq!(told.filter(|a| a.kind() == "refund.succeeded").count(), 1);
+    // What is asked for next is taken from what is left.
+    let ask = |amount| Event::RefundAsked {
+        backend_no: "R2".to_owned(),
+        amount: fen(amount),
+        reason: String::new(),
+    };
+    assert_eq!(whole.hear(&ask(1201)), Err(Rejected::RefundExceeds { left: fen(1200) }));
+    whole.hear(&ask(1200)).unwrap();
+    whole.clear_up();
+    assert_eq!((whole.held(), whole.order.is_settled()), (0, true));
+}
+
+#[test]
+fn a_share_that_a_part_cannot_give_any_more_fails_and_keeps_nobody_waiting() {
+    let mut whole = all_paid();
+    // The part took a refund over, and the whole has not heard of it when the backend asks.
+    whole.part(1).hear(&adopted_by_part(1, 1, 650)).unwrap();
+    let ask =
+        |no: &str| Event::RefundAsked { backend_no: no.to_owned(), amount: fen(700), reason: String::new() };
+    whole.hear(&ask("R1")).unwrap();
+    whole.clear_up();
+    assert!(whole.order.is_settled());
+    let failed = whole.order.spreads.iter().find(|s| s.backend_no == "R1").unwrap();
+    assert_eq!((failed.state, whole.held()), (crate::order::RefundState::Failed, 1200));
+    whole.hear(&ask("R2")).unwrap();
+    whole.clear_up();
+    assert_eq!(whole.held(), 500);
+}
+
+#[test]
+fn all_or_nothing_sends_back_what_is_left_after_a_refund_from_a_bill() {
+    let mut whole = Whole::new();
+    whole.payer(1, 0);
+    whole.carry(1);
+    whole.part(1).hear(&adopted_by_part(1, 1, 650)).unwrap();
+    let seen = PartSeen::of(&whole.part(1).order);
+    whole.hear(&Event::PartSeen { no: 1, seen }).unwrap();
+    whole.payer(2, 1);
+    whole.carry(2);
+    whole.clear_up();
+    assert_eq!((whole.order.state, whole.held(), whole.order.is_settled()), (OrderState::Failed, 0, true));
+}
+
 #[test]
 fn what_belongs_to_a_part_is_not_asked_of_the_whole() {
     let mut whole = Whole::new();
     let switch = Event::SwitchAsked { to: None, consent: false };
     assert_eq!(whole.hear(&switch), Err(Rejected::IsSplit));
     assert_eq!(whole.hear(&Event::HeldReturned { no: no(1) }), Err(Rejected::IsSplit));
+    assert_eq!(whole.hear(&adopted(1, 1, 100)), Err(Rejected::IsSplit));
     let seen = PartSeen::of(&Desk::new().order);
     assert_eq!(whole.hear(&Event::PartSeen { no: 4, seen }), Err(Rejected::UnknownPart(4)));
 }
@@ -209,6 +278,7 @@ proptest! {
     #[test]
     fn all_parts_are_kept_or_none(dice in prop::collection::vec(any::<(u8, u8)>(), 0..40)) {
         let mut whole = Whole::new();
+        let mut lost = 0;
         for (what, how) in dice {
             match what % 8 {
                 0..=3 => {
@@ -225,12 +295,21 @@ proptest! {
                 6 if how.is_multiple_of(4) => {
                     let _declined = whole.hear(&Event::CancelAsked);
                 }
+                // A bill gives something of a part back that no row knows; the whole hears of it when it looks.
+                6 if how % 4 == 1 => {
+                    let (part, amount) = (1 + how % 3, i64::from(how) * 3);
+                    let known = whole.part(part).order.refunds.len();
+                    let _declined = whole.part(part).hear(&adopted_by_part(part, 1 + how % 5, amount));
+                    if whole.part(part).order.refunds.len() > known {
+                        lost += amount;
+                    }
+                }
                 _ => whole.refunds_come_back(),
             }
         }
         whole.clear_up();
         let expected = match whole.order.state {
-            OrderState::Success => 1850,
+            OrderState::Success => 1850 - lost,
             OrderState::Failed => 0,
             other => panic!("{}", other.as_str()),
         };

@@ -38,6 +38,7 @@ fn events() -> Vec<Event> {
         Event::HeldReturned { no: no(1) },
         Event::RefundAsked { backend_no: "R1".to_owned(), amount: fen(850), reason: String::new() },
         Event::RefundAnswered { refund_no, answer: RefundAnswer::Accepted(RefundProgress::Processing) },
+        adopted(1, 1, 850),
         Event::Tick,
     ];
     for event in &all {
@@ -56,6 +57,7 @@ fn events() -> Vec<Event> {
             | Event::HeldReturned { .. }
             | Event::RefundAsked { .. }
             | Event::RefundAnswered { .. }
+            | Event::RefundAdopted { .. }
             | Event::Tick => {}
         }
     }
@@ -82,6 +84,9 @@ fn outcome(state: OrderState, event: &Event) -> String {
             Rejected::NothingHeld(_) => "nothing held".to_owned(),
             Rejected::GoingBack => "going back".to_owned(),
             Rejected::TooManyRefunds => "too many refunds".to_owned(),
+            Rejected::ForeignRefund(_) => "foreign refund".to_owned(),
+            Rejected::NothingCaptured(_) => "nothing captured".to_owned(),
+            Rejected::RefundDiffers { .. } => "refund differs".to_owned(),
         },
         Ok(()) => {
             let facts = desk.history.get(before).cloned().unwrap_or_default();
@@ -95,7 +100,7 @@ fn outcome(state: OrderState, event: &Event) -> String {
 #[test]
 fn every_pair_of_state_and_event_leads_where_the_table_says() {
     use OrderState as S;
-    let expected: &[(OrderState, [&str; 15])] = &[
+    let expected: &[(OrderState, [&str; 16])] = &[
         (
             S::Pending,
             [
@@ -113,6 +118,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "nothing held",
                 "not paid",
                 "no such refund",
+                "nothing captured",
                 "",
             ],
         ),
@@ -133,6 +139,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "nothing held",
                 "not paid",
                 "no such refund",
+                "nothing captured",
                 "",
             ],
         ),
@@ -153,6 +160,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "nothing held",
                 "refund_booked",
                 "no such refund",
+                "refund_booked refund_succeeded",
                 "",
             ],
         ),
@@ -173,6 +181,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "nothing held",
                 "not paid",
                 "no such refund",
+                "nothing captured",
                 "",
             ],
         ),
@@ -193,6 +202,7 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
                 "refund_booked",
                 "not paid",
                 "no such refund",
+                "refund_booked refund_succeeded",
                 "",
             ],
         ),

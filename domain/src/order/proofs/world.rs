@@ -8,7 +8,7 @@ use proptest::{prelude::*, test_runner::Config};
 use super::*;
 use crate::{
     channel::{RefundAnswer, RefundFound, RefundProgress},
-    order::Certificate,
+    order::{Certificate, RefundCause},
 };
 
 /// The truth at the channel about one attempt.
@@ -117,6 +117,7 @@ impl World {
             _ if how % 32 == 5 => self.tell(&Event::LateWanted),
             _ if how % 32 == 7 => self.tell(&Event::ElsewhereAsked(elsewhere())),
             _ if how % 32 == 6 => self.tell(&Event::HeldReturned { no: no(1) }),
+            _ if how % 32 >= 29 => self.lost_refund(which, how),
             0 if which.is_multiple_of(3) => self.tell(&Event::CancelAsked),
             0..=2 => self.tell(&Event::SwitchAsked { to: None, consent: which % 8 < 4 }),
             _ => self.tell(&Event::RefundAsked {
@@ -124,6 +125,17 @@ impl World {
                 amount: fen(i64::from(which) + 1),
                 reason: String::new(),
             }),
+        }
+    }
+
+    /// The store lost a refund that the channel paid: its number is beyond those that are known, or in a gap, or taken.
+    fn lost_refund(&mut self, which: u8, how: u8) {
+        let place = 1 + which % 9;
+        let amount = i64::from(which) * i64::from(1 + how % 32);
+        let known = self.desk.order.refunds.len();
+        self.tell(&adopted(place, 1 + which % 2, amount));
+        if self.desk.order.refunds.len() > known {
+            self.given_back.push((id().refund_no(place), amount));
         }
     }
 
@@ -262,7 +274,7 @@ impl World {
         let taken: i64 = self.truth.iter().map(|t| t.taken).sum();
         let back: i64 = self.given_back.iter().map(|(_, fen)| fen).sum();
         let asked: i64 =
-            order.refunds.iter().filter(|r| r.backend_no.is_some()).map(|r| r.amount.fen()).sum();
+            order.refunds.iter().filter(|r| r.cause == RefundCause::Asked).map(|r| r.amount.fen()).sum();
         match order.state {
             OrderState::Success => assert_eq!(taken - back, AMOUNT - asked, "one net capture: {order:#?}"),
             OrderState::Failed => assert_eq!(taken - back, 0, "nothing is kept: {order:#?}"),
@@ -296,12 +308,13 @@ fn the_world_is_hostile_enough_to_mean_something() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         u8::try_from(state >> 56).unwrap()
     };
-    let (mut twice, mut failed, mut succeeded, mut late, mut kept_late) = (0, 0, 0, 0, 0);
+    let (mut twice, mut failed, mut succeeded, mut late, mut kept_late, mut adopted) = (0, 0, 0, 0, 0, 0);
     for _ in 0..5_000 {
         let world = live_through((0..60).map(|_| (byte(), byte(), byte())).collect(), false);
         let taken: i64 = world.truth.iter().map(|t| t.taken).sum();
         twice += i32::from(taken > AMOUNT);
         failed += i32::from(world.desk.order.state == OrderState::Failed);
+        adopted += i32::from(world.desk.order.adopted_refunds().next().is_some());
         succeeded += i32::from(world.desk.order.state == OrderState::Success);
         late += i32::from(world.desk.order.state == OrderState::Failed && taken > 0);
         kept_late +=
@@ -313,6 +326,7 @@ fn the_world_is_hostile_enough_to_mean_something() {
         ("succeeded", succeeded, 30),
         ("late", late, 30),
         ("late and still wanted", kept_late, 3),
+        ("a refund was taken over", adopted, 30),
     ] {
         assert!(n >= least, "{what}: only {n} of 5000");
     }
