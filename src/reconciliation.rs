@@ -26,7 +26,7 @@ pub(crate) fn difference_json(difference: &Difference) -> Value {
         "id": difference.id, "channel": difference.channel, "day": difference.day,
         "kind": found.kind.as_str(), "subject": found.subject.as_str(), "number": found.number,
         "order": found.order, "ours_fen": found.ours_fen, "theirs_fen": found.theirs_fen,
-        "trade_no": found.trade_no, "line": found.line, "at": found.at.map(|at| at.to_string()),
+        "adopts": found.adopts, "trade_no": found.trade_no, "line": found.line, "at": found.at.map(|at| at.to_string()),
         "fix": found.fix.as_str(), "fix_fen": found.fix_fen, "detail": found.detail,
         "state": difference.state.as_str(), "chosen": difference.chosen.map(Fix::as_str),
         "first_by": difference.first_by, "second_by": difference.second_by,

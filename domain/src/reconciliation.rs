@@ -95,6 +95,8 @@ pub struct Theirs {
     pub subject: Subject,
     /// The number.
     pub number: String,
+    /// Of a refund, our number of the trade that it gave back, where the bill repeats it.
+    pub of_trade: Option<String>,
     /// The channel's own number, of the first line.
     pub trade_no: String,
     /// Lines that took (of a trade) or gave back (of a refund).
@@ -210,6 +212,8 @@ pub struct Difference {
     pub line: Option<u64>,
     /// When, by the side that has it.
     pub at: Option<Timestamp>,
+    /// The attempt whose money went back by a refund that its order does not know; the fix takes the refund over.
+    pub adopts: Option<String>,
     /// What is prepared.
     pub fix: Fix,
     /// What the fix is about, never negative.
@@ -228,16 +232,50 @@ pub struct Terms {
 /// Channels round fees in their own way, and some take a fen at least.
 const FEE_TOLERANCE_FEN: i64 = 1;
 
-/// From the bill to our rows: what differs under one number. `ours` is what our rows say, whatever channel it is at.
+/// From the bill to our rows: what differs under one number. `ours` is what our rows say, whatever channel it is at;
+/// `attempts` are those of the order that a refund number comes from, if the refund itself is not known.
 #[must_use]
-pub fn compare(channel: &ChannelId, theirs: &Theirs, ours: Option<&Ours>, terms: &Terms) -> Vec<Difference> {
+pub fn compare(
+    channel: &ChannelId,
+    theirs: &Theirs,
+    ours: Option<&Ours>,
+    attempts: &[Ours],
+    terms: &Terms,
+) -> Vec<Difference> {
     match theirs.subject {
         Subject::Payment => {
             let mut found: Vec<Difference> = payment(channel, theirs, ours).into_iter().collect();
             found.extend(fee(theirs, ours, terms));
             found
         }
+        Subject::Refund if ours.is_none() => vec![unknown_refund(channel, theirs, attempts)],
         Subject::Refund => refund(theirs, ours).into_iter().collect(),
+    }
+}
+
+/// A refund that no row of ours knows. Under a number of an order of ours it is one that the store has lost, and the order
+/// takes it over; which of its payments went back, the bill says, or there is only one.
+fn unknown_refund(channel: &ChannelId, theirs: &Theirs, attempts: &[Ours]) -> Difference {
+    let (number, net) = (&theirs.number, theirs.net_fen());
+    let here = || attempts.iter().filter(|ours| ours.channel == channel.as_str());
+    let only = |mut found: Vec<&'_ Ours>| if found.len() == 1 { found.pop().cloned() } else { None };
+    let of = match &theirs.of_trade {
+        Some(trade) => here().find(|ours| ours.number == *trade).cloned(),
+        None => only(here().filter(|ours| ours.fen.is_some()).collect()).or_else(|| only(here().collect())),
+    };
+    match of {
+        Some(attempt) if net > 0 => {
+            let detail = format!(
+                "the bill gives {net} fen of {} back under {number}, which its order does not know",
+                attempt.number
+            );
+            let found = found(theirs, None, DifferenceKind::Refund, Fix::Mark, net, detail);
+            Difference { order: attempt.order, adopts: Some(attempt.number), ..found }
+        }
+        Some(_) | None => {
+            let detail = format!("the bill gives {net} fen back under {number}, which is no number of ours");
+            found(theirs, None, DifferenceKind::Refund, Fix::WriteOff, net, detail)
+        }
     }
 }
 
@@ -267,6 +305,7 @@ pub fn absent(ours: &Ours) -> Difference {
         trade_no: ours.trade_no.clone().unwrap_or_default(),
         line: None,
         at: ours.at,
+        adopts: None,
         fix,
         fix_fen: fen,
         detail,
@@ -335,10 +374,7 @@ fn fee(theirs: &Theirs, ours: Option<&Ours>, terms: &Terms) -> Option<Difference
 fn refund(theirs: &Theirs, ours: Option<&Ours>) -> Option<Difference> {
     let (number, net) = (&theirs.number, theirs.net_fen());
     let (fix, fen, detail) = match ours.map(|ours| (ours, ours.fen)) {
-        None => {
-            let detail = format!("the bill gives {net} fen back under {number}, which is no number of ours");
-            (Fix::WriteOff, net, detail)
-        }
+        None => return None,
         Some((ours, None)) => {
             let detail =
                 format!("the bill gives {net} fen back under {number}, our refund is {}", ours.state);
@@ -371,6 +407,7 @@ fn found(
         trade_no: theirs.trade_no.clone(),
         line: Some(theirs.line),
         at: Some(theirs.at),
+        adopts: None,
         fix,
         fix_fen: fen.abs(),
         detail,

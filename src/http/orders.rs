@@ -254,6 +254,10 @@ pub(super) fn unheard(error: &HearError) -> Problem {
         Rejected::NothingHeld(_) => (409, "nothing_held"),
         Rejected::GoingBack => (409, "going_back"),
         Rejected::TooManyRefunds => (409, "too_many_refunds"),
+        // Of refunds that are taken over from bills; nobody asks for that here.
+        Rejected::ForeignRefund(_) => (404, "refund_not_found"),
+        Rejected::NothingCaptured(_) => (409, "not_paid"),
+        Rejected::RefundDiffers { .. } => (409, "refund_no_used"),
     };
     Problem::new(status, code, format!("Not done: {rejected}. Nothing changed."))
 }

@@ -320,6 +320,9 @@ pub trait Bills: Send + Sync {
     /// What our rows say under these numbers, in any order; a number that is not ours is left out.
     async fn ours_by_number(&self, subject: Subject, numbers: &[String]) -> Result<Vec<Ours>, Error>;
 
+    /// What our rows say of every attempt of these orders, by number.
+    async fn ours_of_orders(&self, orders: &[OrderId]) -> Result<Vec<Ours>, Error>;
+
     /// What we hold or gave back at a channel between two moments (the second not included), and the cursor after the
     /// page; none with the last one.
     async fn ours_of_span(

@@ -90,7 +90,7 @@ diesel::table! {
 diesel::table! {
     bill_lines (run_id, subject, number, line) {
         run_id -> BigInt, subject -> Text, number -> Text, line -> BigInt, reversal -> BigInt, trade_no -> Text,
-        amount_fen -> BigInt, fee_fen -> BigInt, at -> BigInt,
+        amount_fen -> BigInt, fee_fen -> BigInt, at -> BigInt, of_trade -> Nullable<Text>,
     }
 }
 diesel::table! {
@@ -100,7 +100,7 @@ diesel::table! {
         trade_no -> Text, line -> Nullable<BigInt>, at -> Nullable<BigInt>, fix -> Text, fix_fen -> BigInt,
         detail -> Text, state -> Text, chosen -> Nullable<Text>, first_by -> Nullable<Text>,
         second_by -> Nullable<Text>, refund_no -> Nullable<Text>, outcome -> Nullable<Text>, found_at -> BigInt,
-        changed_at -> BigInt,
+        changed_at -> BigInt, adopts -> Nullable<Text>,
     }
 }
 diesel::table! {

@@ -354,7 +354,7 @@ mod bills {
         BillLine {
             line: n,
             kind,
-            channel_order_no: if refund { String::new() } else { number.to_owned() },
+            channel_order_no: if refund { "p2".to_owned() } else { number.to_owned() },
             refund_no: refund.then(|| number.to_owned()),
             trade_no: format!("t{n}"),
             amount: Money::from_fen(fen).unwrap(),
@@ -374,6 +374,7 @@ mod bills {
             trade_no: "t".to_owned(),
             line: Some(2),
             at: Some(at(60)),
+            adopts: Some(format!("{number}01")),
             fix: Fix::Refund,
             fix_fen: 500,
             detail: "d".to_owned(),
@@ -459,7 +460,8 @@ mod bills {
             let second = store.bills().bill_theirs(run.id, Subject::Payment, &page).await.unwrap();
             assert_eq!((second.len(), second[0].lines, second[0].fen, second[0].fee_fen), (1, 2, 1_000, 2));
             let refunds = store.bills().bill_theirs(run.id, Subject::Refund, &all()).await.unwrap();
-            assert_eq!((refunds.len(), refunds[0].fen), (1, 50));
+            assert_eq!((refunds.len(), refunds[0].fen, refunds[0].of_trade.as_deref()), (1, 50, Some("p2")));
+            assert_eq!(second[0].of_trade, None);
             let asked = ["p1".to_owned(), "p9".to_owned()];
             let known =
                 store.bills().bill_numbers_known(&[run.id, 99], Subject::Payment, &asked).await.unwrap();
@@ -547,6 +549,8 @@ mod bills {
                 .await
                 .unwrap();
             assert_eq!((ours.len(), ours[0].fen, ours[0].order), (1, Some(1850), Some(paid.id)));
+            let stranger = OrderId::from_u128(7);
+            assert_eq!(store.bills().ours_of_orders(&[stranger, paid.id]).await.unwrap(), ours);
             let span = |from, to| (at(from), at(to));
             let of = async |span| {
                 store.bills().ours_of_span(Subject::Payment, "wechat", span, &all()).await.unwrap().0.len()

@@ -1,6 +1,7 @@
 //! Confirmed fixes: looked at once more, committed, carried out, and repeated until they are final.
 //!
-//! A mark is evidence to the order, under the bill's name; the order's rules do the rest. A refund goes out under a number
+//! A mark is evidence to the order, under the bill's name; the order's rules do the rest. A refund that the order does not
+//! know, since the store was restored, is taken over by it. A refund of ours goes out under a number
 //! that was committed before, and is asked about before it is sent again, so that a crash anywhere costs a call and never
 //! a fen. A fix that does not fit what is there now is refused with what is there, and the difference is stale.
 
@@ -8,7 +9,7 @@ use domain::{
     Answer, AttemptNo, Capture, ChannelId, ChannelOrderNo, Evidence, EvidenceSource, Found, Money, OrderId,
     RefundNo,
     channel::{Fault, RefundAnswer, RefundAsk, RefundFound, RefundProgress},
-    order::{Attempt, Event, Order, RefundState},
+    order::{Attempt, Event, Order, PartSeen, RefundState},
     reconciliation::{
         DifferenceKind, DifferenceState, Fix, Subject,
         fix::{Confirmed, Unconfirmed, confirm},
@@ -221,8 +222,33 @@ impl Inner {
             return Tried::Failed("the bill's line names no refund, amount and moment".to_owned());
         };
         let channel_refund_id = found.trade_no.clone();
+        if let Some(attempt) = &found.adopts {
+            let Some((_, no)) = ChannelOrderNo::new(attempt).ok().and_then(|number| number.parts()) else {
+                return Tried::Failed(format!("{attempt} is no number of an attempt"));
+            };
+            let event = Event::RefundAdopted { refund_no, no, amount, channel_refund_id, at };
+            return match self.hear(id, event, difference).await {
+                Tried::Done(note) => self.tell_whole(id, note, difference).await,
+                other => other,
+            };
+        }
         let answer = Answer::Settled(RefundFound::Succeeded { channel_refund_id, amount, at });
         self.hear(id, Event::RefundAnswered { refund_no, answer }, difference).await
+    }
+
+    /// The whole of a part that took a refund over hears of it before the fix is done: nothing else would make it look.
+    async fn tell_whole(&self, id: OrderId, note: String, difference: &Difference) -> Tried {
+        let part = match self.house.store.order_load(id).await {
+            Ok(Some(part)) => part,
+            Ok(None) => return Tried::Failed(format!("order {id} is not in the store")),
+            Err(error) => return Tried::Again(error.to_string()),
+        };
+        let Some(of) = part.request.part_of else { return Tried::Done(note) };
+        let event = Event::PartSeen { no: of.no, seen: PartSeen::of(&part) };
+        match self.hear(of.order, event, difference).await {
+            Tried::Done(_) => Tried::Done(note),
+            other => other,
+        }
     }
 
     async fn hear(&self, id: OrderId, event: Event, difference: &Difference) -> Tried {
@@ -315,7 +341,8 @@ fn present(difference: &Difference, order: Option<&Order>) -> Option<String> {
         Subject::Refund => {
             let refund = order.refund(&RefundNo::new(&found.number).ok()?)?;
             let back = (refund.state == RefundState::Succeeded).then(|| refund.amount.fen());
-            (back != found.ours_fen).then(|| {
+            // What was to be taken over is there meanwhile: what it says now is for the rules, and not for this fix.
+            (back != found.ours_fen || found.adopts.is_some()).then(|| {
                 format!(
                     "refund {} of order {} is {}; the difference was found when it was not so",
                     refund.no,

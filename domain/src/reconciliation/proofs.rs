@@ -27,6 +27,7 @@ fn theirs(subject: Subject, number: &str, fen: i64) -> Theirs {
     Theirs {
         subject,
         number: number.to_owned(),
+        of_trade: None,
         trade_no: format!("t{number}"),
         lines: 1,
         fen,
@@ -69,7 +70,7 @@ fn every_type_of_difference_has_its_fix() {
             Some((K::Refund, Fix::WriteOff, 10)),
         ),
     ] {
-        let found = compare(&wechat(), &bill, home.as_ref(), &RATE);
+        let found = compare(&wechat(), &bill, home.as_ref(), &[], &RATE);
         let short: Vec<_> = found.iter().map(|d| (d.kind, d.fix, d.fix_fen)).collect();
         assert_eq!(short, expected.into_iter().collect::<Vec<_>>(), "{why}: {found:#?}");
     }
@@ -80,10 +81,49 @@ fn every_type_of_difference_has_its_fix() {
 }
 
 #[test]
+fn a_refund_under_a_number_of_a_known_order_is_taken_over_for_the_payment_that_it_gave_back() {
+    use Subject::{Payment as P, Refund as R};
+    let (first, second) = (ours(P, "a", Some(500)), ours(P, "b", Some(500)));
+    let open = ours(P, "c", None);
+    let elsewhere = Ours { channel: "alipay".to_owned(), ..ours(P, "d", Some(500)) };
+    let bill = theirs(R, "r", 50);
+    let of = |trade: &str| Theirs { of_trade: Some(trade.to_owned()), ..bill.clone() };
+    for (why, bill, attempts, adopts) in [
+        ("the bill says of which", of("b"), vec![first.clone(), second.clone()], Some("b")),
+        ("the only one", bill.clone(), vec![first.clone()], Some("a")),
+        (
+            "the only one that is paid here",
+            bill.clone(),
+            vec![open.clone(), elsewhere.clone(), first.clone()],
+            Some("a"),
+        ),
+        ("the only one, not paid as far as we know", bill.clone(), vec![open.clone()], Some("c")),
+        ("one of two, and the bill does not say which", bill.clone(), vec![first.clone(), second], None),
+        ("of a trade that is not the order's", of("x"), vec![first.clone()], None),
+        ("of a payment at another channel", of("d"), vec![elsewhere], None),
+        ("of no order of ours", bill.clone(), vec![], None),
+        ("nothing", Theirs { fen: 0, ..of("a") }, vec![first], None),
+    ] {
+        let found = compare(&wechat(), &bill, None, &attempts, &RATE).remove(0);
+        let fix = if adopts.is_some() { Fix::Mark } else { Fix::WriteOff };
+        assert_eq!(
+            (found.adopts.as_deref(), found.fix, found.order.is_some()),
+            (adopts, fix, adopts.is_some()),
+            "{why}"
+        );
+        assert_eq!(
+            (found.kind, found.ours_fen, found.theirs_fen),
+            (K::Refund, None, Some(found.fix_fen)),
+            "{why}"
+        );
+    }
+}
+
+#[test]
 fn without_terms_fees_are_not_compared_and_a_fen_is_rounding() {
     let home = ours(Subject::Payment, "a", Some(500));
     let fee = |fee_fen, terms: &Terms| {
-        compare(&wechat(), &Theirs { fee_fen, ..theirs(Subject::Payment, "a", 500) }, Some(&home), terms)
+        compare(&wechat(), &Theirs { fee_fen, ..theirs(Subject::Payment, "a", 500) }, Some(&home), &[], terms)
             .len()
     };
     assert_eq!((fee(99, &Terms::default()), fee(4, &RATE), fee(2, &RATE), fee(5, &RATE)), (0, 0, 0, 1));
@@ -105,7 +145,7 @@ fn walk(bill: &[Theirs], home: &[Ours]) -> Vec<Difference> {
         .iter()
         .flat_map(|t| {
             let ours = home.iter().find(|o| (o.subject, &o.number) == (t.subject, &t.number));
-            compare(&wechat(), t, ours, &RATE)
+            compare(&wechat(), t, ours, &[], &RATE)
         })
         .collect();
     let held = home.iter().filter(|o| o.fen.is_some());

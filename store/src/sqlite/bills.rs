@@ -9,10 +9,10 @@ use diesel::{
     SqliteConnection,
     dsl::{count_star, exists, not},
     sql_query,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Nullable, Text},
 };
 use domain::{
-    Timestamp,
+    OrderId, Timestamp,
     reconciliation::{self, BillKind, BillLine, DifferenceKind, DifferenceState, Fix, Ours, Subject, Theirs},
 };
 
@@ -185,6 +185,7 @@ fn lines_add(conn: &mut SqliteConnection, run: &BillRun, lines: &[BillLine]) -> 
     for line in lines {
         let (subject, number) = line.key();
         let reversal = line.kind == BillKind::Reversal && subject == Subject::Payment;
+        let trade = Some(&line.channel_order_no).filter(|no| subject == Subject::Refund && !no.is_empty());
         diesel::insert_into(l::bill_lines)
             .values((
                 l::run_id.eq(run.id),
@@ -196,6 +197,7 @@ fn lines_add(conn: &mut SqliteConnection, run: &BillRun, lines: &[BillLine]) -> 
                 l::amount_fen.eq(line.amount.fen()),
                 l::fee_fen.eq(line.fee_fen),
                 l::at.eq(line.at.micros()),
+                l::of_trade.eq(trade),
             ))
             .execute(conn)?;
     }
@@ -240,6 +242,7 @@ fn differences_add(
                 d::trade_no.eq(&found.trade_no),
                 d::line.eq(found.line.map(|n| i64::try_from(n).unwrap_or(i64::MAX))),
                 d::at.eq(micros(found.at)),
+                d::adopts.eq(&found.adopts),
                 (d::fix.eq(found.fix.as_str()), d::fix_fen.eq(found.fix_fen), d::detail.eq(&found.detail)),
                 (d::state.eq(state.as_str()), d::found_at.eq(now.micros()), d::changed_at.eq(now.micros())),
             ))
@@ -252,6 +255,8 @@ fn differences_add(
 struct TheirsRow {
     #[diesel(sql_type = Text)]
     number: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    of_trade: Option<String>,
     #[diesel(sql_type = Text)]
     trade_no: String,
     #[diesel(sql_type = BigInt)]
@@ -270,7 +275,7 @@ struct TheirsRow {
 
 fn theirs(conn: &mut SqliteConnection, run: i64, subject: Subject, page: &Page) -> QueryResult<Vec<Theirs>> {
     let rows: Vec<TheirsRow> = sql_query(
-        "SELECT number, MIN(trade_no) AS trade_no, CAST(SUM(1 - reversal) AS BIGINT) AS n, \
+        "SELECT number, MIN(of_trade) AS of_trade, MIN(trade_no) AS trade_no, CAST(SUM(1 - reversal) AS BIGINT) AS n, \
          CAST(SUM(amount_fen * (1 - reversal)) AS BIGINT) AS fen, \
          CAST(SUM(amount_fen * reversal) AS BIGINT) AS reversed_fen, CAST(SUM(fee_fen) AS BIGINT) AS fee_fen, \
          MIN(line) AS line, MIN(at) AS at \
@@ -286,6 +291,7 @@ fn theirs(conn: &mut SqliteConnection, run: i64, subject: Subject, page: &Page) 
         .map(|row| Theirs {
             subject,
             number: row.number,
+            of_trade: row.of_trade,
             trade_no: row.trade_no,
             lines: whole(row.n),
             fen: row.fen,
@@ -327,12 +333,11 @@ fn refund((number, order, channel, state, fen, trade_no, at): RefundRow) -> Resu
     })
 }
 
-/// Attempts by their numbers: the order's id is the key, and its number begins with it.
-fn attempts_by_number(conn: &mut SqliteConnection, numbers: &[String]) -> QueryResult<Vec<AttemptRow>> {
+fn attempts_of(conn: &mut SqliteConnection, ids: &[String]) -> QueryResult<Vec<AttemptRow>> {
     use s::attempts::dsl as a;
-    let ids: Vec<&str> = numbers.iter().filter_map(|n| n.get(..26)).collect();
-    let rows: Vec<AttemptRow> = a::attempts
+    a::attempts
         .filter(a::order_id.eq_any(ids))
+        .order((a::order_id, a::no))
         .select((
             a::channel_order_no,
             a::order_id,
@@ -342,7 +347,13 @@ fn attempts_by_number(conn: &mut SqliteConnection, numbers: &[String]) -> QueryR
             a::trade_no,
             a::captured_at,
         ))
-        .load(conn)?;
+        .load(conn)
+}
+
+/// Attempts by their numbers: the order's id is the key, and its number begins with it.
+fn attempts_by_number(conn: &mut SqliteConnection, numbers: &[String]) -> QueryResult<Vec<AttemptRow>> {
+    let ids: Vec<String> = numbers.iter().filter_map(|n| n.get(..26)).map(str::to_owned).collect();
+    let rows = attempts_of(conn, &ids)?;
     let wanted: HashSet<&String> = numbers.iter().collect();
     Ok(rows.into_iter().filter(|row| wanted.contains(&row.0)).collect())
 }
@@ -472,6 +483,7 @@ struct DifferenceRow {
     outcome: Option<String>,
     found_at: i64,
     changed_at: i64,
+    adopts: Option<String>,
 }
 
 impl TryFrom<DifferenceRow> for Difference {
@@ -494,6 +506,7 @@ impl TryFrom<DifferenceRow> for Difference {
                 trade_no: row.trade_no,
                 line: row.line.map(whole),
                 at: row.at.map(Timestamp::from_micros),
+                adopts: row.adopts,
                 fix: read(t, &row.fix, Fix::parse)?,
                 fix_fen: row.fix_fen,
                 detail: row.detail,
@@ -726,6 +739,12 @@ impl Bills for SqliteStore {
                 Ok(all)
             }
         }
+    }
+
+    async fn ours_of_orders(&self, orders: &[OrderId]) -> Result<Vec<Ours>, Error> {
+        let ids: Vec<String> = orders.iter().map(ToString::to_string).collect();
+        let rows = self.read("ours_of_orders", move |c| attempts_of(c, &ids)).await?;
+        rows.into_iter().map(attempt).collect()
     }
 
     async fn ours_of_span(

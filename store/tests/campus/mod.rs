@@ -1,5 +1,5 @@
 //! Orders as a campus makes them, by the real rules: paid, refunded, paid twice, declined, cancelled, expired, still
-//! open, under suspicion. The same number gives the same order. Shared by tests and the example that fills a store.
+//! open, under suspicion, with a refund from a bill. The same number gives the same order. Shared by tests and the example that fills a store.
 
 #![allow(
     dead_code,
@@ -23,7 +23,7 @@ use store::{Cause, Entry, OrderCommit, OutboxNew, WebhookTry};
 /// The first order's moment: a lunch on 1 January 2026.
 pub const BEGIN_MS: u64 = 1_767_240_000_000;
 /// Kinds of lives before they repeat.
-pub const KINDS: u64 = 12;
+pub const KINDS: u64 = 13;
 
 /// The id of order `n`, a millisecond after the one before, as UUID version 7 has it.
 pub fn id(n: u64) -> OrderId {
@@ -147,6 +147,16 @@ impl Life {
         self.hear(900, &Event::RefundAnswered { refund_no, answer })
     }
 
+    fn adopted(self, place: u8, amount: i64) -> Life {
+        let (refund_no, channel_refund_id) =
+            (self.order.id.refund_no(place), format!("50301{:018}{place}", self.n));
+        let at = self.at;
+        self.hear(
+            90_000_000,
+            &Event::RefundAdopted { refund_no, no: no(1), amount: fen(amount), channel_refund_id, at },
+        )
+    }
+
     fn told(mut self) -> Vec<Entry> {
         let ids: Vec<String> = self
             .entries
@@ -226,6 +236,8 @@ pub fn life(n: u64) -> Vec<Entry> {
         // Past its end, and no word of the channel: under suspicion.
         10 => open().shown(1).hear(901_000, &Event::Tick).hear(61_000, &Event::Tick).entries,
         11 => open().shown(1).entries,
+        // A refund that was taken over from a bill, and one that was asked for after it.
+        12 => paid().adopted(2, 300).refund("R9", 100).refunded(3).told(),
         _ => paid().told(),
     }
 }
