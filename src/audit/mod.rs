@@ -6,20 +6,20 @@
 mod certificate;
 mod words;
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::{
     audit::{
-        AuditReport, Auditor, ChannelLine, Violation,
+        AuditReport, Auditor, ChannelLine, Explained, Explanation, Violation,
         certificate::{Builder, Certificate, Comparison, Maker, Outcome},
         judge,
     },
-    reconciliation::DifferenceState,
+    reconciliation::{DifferenceKind, DifferenceState, Fix, Subject},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
-use store::{AuditPage, AuditRange, DifferenceFilter, Store, Unreadable};
+use store::{AuditPage, AuditRange, Difference, DifferenceFilter, Store, Unreadable};
 use tokio::sync::mpsc;
 
 pub(crate) use certificate::{Signed, Trust, signer};
@@ -76,13 +76,11 @@ async fn look(
         auditor.violated(Violation::general("file_damaged", finding));
     }
     if let Some(control) = sandbox {
-        let settled = settled_by_operators(store).await?;
+        for explanation in explanations(store).await? {
+            auditor.explain(explanation);
+        }
         for line in books(control).await? {
-            let number = line.refund_no.as_ref().unwrap_or(&line.channel_order_no);
-            // Money of no order of ours: operators sent it back or wrote it off, and that is on record.
-            if !settled.contains(&(line.channel.clone(), number.clone())) {
-                auditor.channel_line(&line);
-            }
+            auditor.channel_line(&line);
         }
     }
     let report = auditor.finish();
@@ -90,21 +88,47 @@ async fn look(
     Ok((report, certificate))
 }
 
-/// Channels' numbers that belong to no order and that reconciliation has dealt with.
-async fn settled_by_operators(store: &dyn Store) -> anyhow::Result<HashSet<(String, String)>> {
+/// What operators did about money that no row of ours knows, as reconciliation has it on record.
+async fn explanations(store: &dyn Store) -> anyhow::Result<Vec<Explanation>> {
     let ended = DifferenceFilter {
         states: vec![DifferenceState::Fixed, DifferenceState::WrittenOff],
         limit: DIFFERENCES,
         ..DifferenceFilter::default()
     };
     let ended = store.bills().differences_list(&ended).await.context("reading the differences")?;
-    let strangers = ended.into_iter().filter(|d| d.found.order.is_none());
-    Ok(strangers
-        .flat_map(|d| {
-            let number = (d.channel.clone(), d.found.number);
-            std::iter::once(number).chain(d.refund_no.map(|refund_no| (d.channel, refund_no)))
-        })
-        .collect())
+    Ok(ended.into_iter().flat_map(explained).collect())
+}
+
+fn explained(difference: Difference) -> Vec<Explanation> {
+    let Difference { found, channel, refund_no, .. } = difference;
+    let entry = |number: &str, fen, how| Explanation {
+        channel: channel.clone(),
+        number: number.to_owned(),
+        fen,
+        how,
+    };
+    let mut all = Vec::new();
+    if found.kind == DifferenceKind::Fee {
+        return all; // about what the channel kept of a payment
+    }
+    match (difference.state, difference.chosen, found.subject, found.theirs_fen) {
+        (DifferenceState::WrittenOff, _, Subject::Payment, Some(fen)) => {
+            all.push(entry(&found.number, fen, Explained::PaymentWrittenOff));
+        }
+        (DifferenceState::WrittenOff, _, Subject::Refund, Some(fen)) => {
+            all.push(entry(&found.number, fen, Explained::RefundWrittenOff));
+        }
+        (DifferenceState::Fixed, Some(Fix::Refund), subject, Some(theirs_fen)) => {
+            // A payment is dealt with if all of it went back, and the channel must have the refund that did it.
+            if subject == Subject::Payment && found.fix_fen == theirs_fen {
+                all.push(entry(&found.number, theirs_fen, Explained::PaymentSentBack));
+            }
+            all.extend(refund_no.map(|no| entry(&no, found.fix_fen, Explained::RefundByFix)));
+        }
+        // A refund that the bill lacked was sent again under its own number, which our rows know.
+        _ => {}
+    }
+    all
 }
 
 fn gather(

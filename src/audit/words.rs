@@ -24,6 +24,15 @@ pub(crate) fn in_words(report: &AuditReport) -> String {
         Some(lines) => writeln!(text, "compared with {lines} lines of the channels' own books"),
         None => writeln!(text, "the channels' own books were not at hand (--sandbox URL)"),
     };
+    for (how, counted) in &report.explained {
+        let _infallible = writeln!(
+            text,
+            "of no order of ours, and on record in reconciliation: {} {} ({} fen)",
+            counted.lines,
+            how.in_words(),
+            counted.fen
+        );
+    }
     if report.open > 0 {
         let _infallible = writeln!(text, "{} orders are still at work", report.open);
     }

@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 
-use super::{ChannelLine, OrderAccount, Violation};
+use super::{ChannelLine, OrderAccount, Violation, explained::Record};
 
 /// What we say, by the numbers that a channel knows.
 #[derive(Debug, Default)]
 pub(super) struct OurSide {
     captures: HashMap<String, Ours>,
     refunds: HashMap<String, Ours>,
+    /// What operators have dealt with and no row of ours knows.
+    pub(super) record: Record,
 }
 
 #[derive(Debug)]
@@ -61,13 +63,17 @@ impl OurSide {
             _ => (&line.channel_order_no, self.captures.get_mut(&line.channel_order_no), "capture"),
         };
         let Some(ours) = ours else {
+            let Err(instead) = self.record.explains(line) else { return None };
             let detail = format!(
-                "{} has a {what} of {} fen under {key}, which no row of ours knows",
+                "{} has a {what} of {} fen under {key}, which no row of ours knows{instead}",
                 line.channel, line.amount_fen
             );
             return Some(Violation::general("unknown_at_home", detail));
         };
         let (code, detail) = if ours.channel != line.channel {
+            if self.record.explains(line).is_ok() {
+                return None;
+            }
             ("other_channel", format!("{key} is ours at {}, and {} has it", ours.channel, line.channel))
         } else if ours.seen {
             ("twice_at_channel", format!("{} has two {what}s under {key}", line.channel))
@@ -97,7 +103,7 @@ impl OurSide {
 
     /// What we say and no line said.
     pub(super) fn missing(&self) -> Vec<Violation> {
-        let mut found = Vec::new();
+        let mut found = self.record.missing();
         for (what, all) in [("capture", &self.captures), ("refund", &self.refunds)] {
             let mut missing: Vec<(&String, &Ours)> =
                 all.iter().filter(|(_, ours)| ours.fen.is_some() && !ours.seen).collect();

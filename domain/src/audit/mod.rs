@@ -3,7 +3,7 @@
 //! 1. `tables`: orders against attempts, refunds, books and webhooks, by arithmetic that knows no rules.
 //! 2. `replay`: the history is folded again, and every row must follow from it; [`chain`] proves that the history is
 //!    the one that was committed.
-//! 3. `channels`: the channels' own books, both ways.
+//! 3. `channels`: the channels' own books, both ways; `explained` knows what operators did about money of no order.
 //!
 //! [`judge`] looks at one order and needs nothing else, so memory stays flat and orders can be judged anywhere;
 //! the [`Auditor`] gathers. What is still open is not a violation; what contradicts is, with a stable code and a
@@ -13,6 +13,7 @@ mod account;
 pub mod certificate;
 pub mod chain;
 mod channels;
+mod explained;
 mod parts;
 mod replay;
 mod report;
@@ -21,6 +22,7 @@ mod tables;
 pub use account::{
     AttemptRow, BookLine, ChannelLine, EventRow, OrderAccount, OrderRow, RefundRow, WebhookRow,
 };
+pub use explained::{Counted, Explained, Explanation};
 pub use replay::Figures;
 pub use report::{AuditReport, Violation};
 
@@ -131,6 +133,13 @@ impl Auditor {
         self.report.violated(violation);
     }
 
+    /// Takes reconciliation's record of a number into account. Before the lines of the channels' books.
+    pub fn explain(&mut self, explanation: Explanation) {
+        if let Some(ours) = &mut self.ours {
+            ours.record.add(explanation);
+        }
+    }
+
     /// Compares one line of a channel's own books; only an auditor [`with_channels`](Auditor::with_channels) does.
     pub fn channel_line(&mut self, line: &ChannelLine) {
         let Some(ours) = &mut self.ours else { return };
@@ -149,6 +158,8 @@ impl Auditor {
         }
         self.wholes.contradictions().into_iter().for_each(|violation| self.violated(violation));
         let missing = self.ours.as_ref().map(OurSide::missing).unwrap_or_default();
+        self.report.explained =
+            self.ours.as_mut().map(|o| std::mem::take(&mut o.record.counted)).unwrap_or_default();
         missing.into_iter().for_each(|violation| self.violated(violation));
         self.report.clean = self.report.violations.is_empty();
         self.report
@@ -258,6 +269,78 @@ mod tests {
             let found = codes(&order, &lines);
             assert!(found.iter().any(|c| c == code), "{code} expected, found {found:?}");
         }
+    }
+
+    #[test]
+    fn money_of_no_order_is_explained_by_what_operators_did_about_it_to_the_fen() {
+        let of = |no: &str, kind: &str, refund_no: Option<&str>, amount_fen| ChannelLine {
+            channel: "wechat".to_owned(),
+            channel_order_no: no.to_owned(),
+            kind: kind.to_owned(),
+            amount_fen,
+            refund_no: refund_no.map(str::to_owned),
+        };
+        let lines = [
+            of("lost01", "capture", None, 700),
+            of("lost01", "refund", Some("rc1"), 700),
+            of("lost02", "capture", None, 900),
+            of("lost02", "refund", Some("lostr01"), 100),
+        ];
+        let entry = |number: &str, fen, how| Explanation {
+            channel: "wechat".to_owned(),
+            number: number.to_owned(),
+            fen,
+            how,
+        };
+        let record = [
+            entry("lost01", 700, Explained::PaymentSentBack),
+            entry("rc1", 700, Explained::RefundByFix),
+            entry("lost02", 900, Explained::PaymentWrittenOff),
+            entry("lostr01", 100, Explained::RefundWrittenOff),
+        ];
+        let audit = |record: &[Explanation], lines: &[ChannelLine]| {
+            let mut auditor = Auditor::with_channels();
+            record.iter().cloned().for_each(|e| auditor.explain(e));
+            lines.iter().for_each(|l| auditor.channel_line(l));
+            auditor.finish()
+        };
+        let report = audit(&record, &lines);
+        assert!(report.clean, "{report:#?}");
+        assert_eq!(report.channel_lines, Some(4));
+        let counted: Vec<(Explained, u64, i64)> =
+            report.explained.iter().map(|(how, n)| (*how, n.lines, n.fen)).collect();
+        assert_eq!(
+            counted,
+            [
+                (Explained::PaymentSentBack, 1, 700),
+                (Explained::RefundByFix, 1, 700),
+                (Explained::PaymentWrittenOff, 1, 900),
+                (Explained::RefundWrittenOff, 1, 100)
+            ]
+        );
+        for n in 0..4 {
+            // An entry less, a fen beside it, another channel, or a line twice: each is a violation of one line.
+            let mut less = record.to_vec();
+            less.remove(n);
+            let mut beside = record.to_vec();
+            beside[n].fen += 1;
+            let mut elsewhere = record.to_vec();
+            elsewhere[n].channel = "alipay".to_owned();
+            let twice = [&lines[..], &lines[n..=n]].concat();
+            for (what, report) in [
+                ("less", audit(&less, &lines)),
+                ("beside", audit(&beside, &lines)),
+                ("elsewhere", audit(&elsewhere, &lines)),
+                ("twice", audit(&record, &twice)),
+            ] {
+                let named: Vec<&str> = report.violations.iter().map(|v| v.code.as_str()).collect();
+                assert!(!report.clean && named.contains(&"unknown_at_home"), "{what} {n}: {report:#?}");
+            }
+        }
+        // A fix that says "sent back" explains nothing unless the channel has its refund.
+        let report = audit(&record, &[lines[0].clone(), lines[2].clone(), lines[3].clone()]);
+        assert_eq!(report.violations.len(), 1, "{report:#?}");
+        assert_eq!(report.violations[0].code, "unknown_at_channel");
     }
 
     #[test]

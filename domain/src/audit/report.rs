@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Counted, Explained};
+
 /// So many violations are kept in full; beyond, they are counted, so that a ruined store fits in memory.
 const KEPT: usize = 10_000;
 
@@ -63,6 +65,9 @@ pub struct AuditReport {
     pub open: u64,
     /// Lines of the channels' books that were compared; none means they were not at hand.
     pub channel_lines: Option<u64>,
+    /// Of these, lines that no row of ours knows and that operators have dealt with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub explained: BTreeMap<Explained, Counted>,
     /// What contradicts.
     pub violations: Vec<Violation>,
     /// Violations beyond those that are listed.
