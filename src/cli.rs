@@ -348,9 +348,17 @@ pub(crate) struct Restore {
     /// Move a store that is there aside; without this it is not touched
     #[arg(long)]
     pub replace: bool,
-    /// Say that a restored store has caught up with its channels: refunds of older orders are open again
+    /// Open refunds of older orders again: only once a restored store has caught up with its channels, that is once every
+    /// bill since the copy was taken is reconciled and none of its differences is open; else exit 1, and what to do
     #[arg(long, conflicts_with_all = ["from", "replace"])]
     pub finish: bool,
+    /// Finish though bills or differences are open, after every refund since the copy was compared by hand: a refund
+    /// number that a channel knows already may be used again. Kept in the store
+    #[arg(long, requires = "finish")]
+    pub unreconciled: bool,
+    /// Use the channels of the sandbox whose keys are in this folder
+    #[arg(long, value_name = "DIR", requires = "finish")]
+    pub sandbox_keys: Option<PathBuf>,
 }
 
 /// `explain`

@@ -4,10 +4,14 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use common::{House, order};
 use serde_json::{Value, json};
+use store::{SqliteOptions, SqliteStore, Store as _};
 
 async fn paid(house: &House, no: &str) -> String {
     let (status, shown) = house.post_text("/v1/orders", &order(no).to_string(), "wait=10").await;
@@ -29,13 +33,84 @@ async fn refund(house: &House, id: &str, no: &str, fen: i64) -> (u16, Value) {
     house.post(&format!("/v1/orders/{id}/refunds"), &body).await
 }
 
-/// The drill: a copy while the service runs, life goes on, the disk is lost, yesterday's copy comes back. Orders that
-/// were open then are caught up from the channels; money of orders that the copy does not know is named by the audit
-/// against the channels' books; refund numbers are not used again before an operator has looked.
+const OPERATORS: &str = "[[operators]]\nname = \"maria\"\ntoken = \"maria-0123456789\"\nscopes = [\"read\", \"reconcile\"]\n\
+                         [[operators]]\nname = \"chen\"\ntoken = \"chen-0123456789a\"\nscopes = [\"read\", \"reconcile\"]\n\
+                         [tuning]\nreconcile_second_above_fen = 1000\n";
+const CHANNELS: [&str; 4] = ["wechat", "alipay", "unionpay", "campus_card"];
+
+async fn paid_over(house: &House, no: &str, channel: &str) -> String {
+    let mut wanted = order(no);
+    wanted["channels"] = json!([channel]);
+    wanted["consents"] = json!(["campus_card"]);
+    wanted["payer"]["id"] = json!("2024000001");
+    let (_, shown) = house.post_text("/v1/orders", &wanted.to_string(), "wait=10").await;
+    let id = shown["id"].as_str().unwrap().to_owned();
+    if channel != "campus_card" {
+        assert_eq!(house.pay_over(channel, &shown).await.0, 200, "{shown:#}");
+    }
+    house.until(&id, |o| o["state"] == "success").await;
+    id
+}
+
+async fn as_operator(house: &House, token: &str, method: reqwest::Method, path: &str) -> Value {
+    let url = format!("{}/admin/v1/reconciliation{path}", house.api);
+    let call = house.http.request(method.clone(), url).bearer_auth(token);
+    let call = if method == reqwest::Method::POST { call.json(&json!({})) } else { call };
+    call.send().await.unwrap().json().await.unwrap()
+}
+
+async fn live(house: &House) -> Vec<Value> {
+    let found = as_operator(house, "chen-0123456789a", reqwest::Method::GET, "/differences?state=live").await;
+    found["differences"].as_array().unwrap().clone()
+}
+
+/// Operators confirm what is prepared for every difference, two where one is not enough, and wait until it is done.
+async fn confirm_all(house: &House) {
+    for difference in live(house).await {
+        let path = format!("/differences/{}/confirm", difference["id"]);
+        let once = as_operator(house, "maria-0123456789", reqwest::Method::POST, &path).await;
+        if once["difference"]["state"] == "confirmed_once" {
+            as_operator(house, "chen-0123456789a", reqwest::Method::POST, &path).await;
+        }
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    while !live(house).await.is_empty() {
+        assert!(Instant::now() < until, "still live: {:#?}\n{}", live(house).await, house.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Runs the commands that a refused finish names, with the sandbox's bills of the present day. False if a bill belongs to
+/// a day that has not begun: so it is in the quarter of an hour before a channel's midnight.
+fn reconcile_as_told(house: &House, told: &str) -> bool {
+    let keys = house.keys_folder();
+    let commands: Vec<&str> =
+        told.lines().filter_map(|l| l.trim().strip_prefix("rushpay reconcile")).collect();
+    assert!(commands.len() >= CHANNELS.len(), "{told}");
+    commands.into_iter().fold(true, |all, command| {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let after = |flag: &str| words[words.iter().position(|w| *w == flag).unwrap() + 1];
+        let (day, channel) = (after("--date"), after("--channel"));
+        let args =
+            ["reconcile", "--date", day, "--channel", channel, "--sandbox-keys", keys.to_str().unwrap()];
+        let (_, out, err) = house.command(&args);
+        let done = out.contains("reconciled:");
+        assert!(done || err.contains("has not come yet") || out.contains("no bill yet"), "{out}{err}");
+        all && done
+    })
+}
+
+/// The drill: a copy while the service runs, life goes on, the disk is lost, yesterday's copy comes back, and it ends
+/// clean. Orders that were open then are caught up from the channels by themselves. Refunds that were paid since are
+/// taken over from the bills, on every channel, and money of an order that the copy does not know goes back, once
+/// operators have confirmed it; then the audit agrees with the channels to the fen, and refunds go on under new numbers.
 #[actix_web::test]
 async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
-    let mut house = House::start_apart("").await;
-    let known = paid(&house, "D1").await;
+    let mut house = House::start_apart(OPERATORS).await;
+    let mut known = Vec::new();
+    for channel in CHANNELS {
+        known.push(paid_over(&house, &format!("D1-{channel}"), channel).await);
+    }
     let (_, open) = house.post_text("/v1/orders", &order("D2").to_string(), "wait=10").await;
     let open_id = open["id"].as_str().unwrap().to_owned();
 
@@ -46,11 +121,13 @@ async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
     let (code, _, err) = house.command(&["backup", "--to", &copy_text]);
     assert!(code == 1 && err.contains("is there already"), "{err}");
 
-    // Life goes on: the open order is paid, a refund is paid out, a new order comes and is paid.
+    // Life goes on: the open order is paid, refunds are paid out, a new order comes and is paid.
     assert_eq!(house.pay(&open).await.0, 200);
     house.until(&open_id, |o| o["state"] == "success").await;
-    assert_eq!(refund(&house, &known, "R1", 850).await.0, 200);
-    house.until(&known, |o| o["net_captured_fen"] == 1000).await;
+    for id in &known {
+        assert_eq!(refund(&house, id, "R1", 850).await.0, 200);
+        house.until(id, |o| o["net_captured_fen"] == 1000).await;
+    }
     let later = paid(&house, "D3").await;
 
     let (code, _, err) = house.command(&["restore", "--from", &copy_text, "--replace"]);
@@ -66,23 +143,90 @@ async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
     // The order that was open asks its channel and learns that it was paid; it is charged once.
     house.until(&open_id, |o| o["state"] == "success").await;
     let (code, out, _) = house.command(&["audit"]);
-    assert!(code == 0 && out.contains("2 success"), "{out}");
-    // The third order is unknown here, and its money is named; so is the refund.
+    assert!(code == 0 && out.contains("5 success"), "{out}");
+    // The new order is unknown here, and its money is named; so are the refunds.
     let (status, _) = house.get(&format!("/v1/orders/{later}")).await;
     assert_eq!(status, 404);
     let (code, out, _) = house.command(&["audit", "--sandbox", &control]);
     assert!(code == 1 && out.contains("unknown_at_home") && out.contains(&format!("{later}01")), "{out}");
-    assert!(out.contains(&format!("{known}r01")), "{out}");
+    assert!(known.iter().all(|id| out.contains(&format!("{id}r01"))), "{out}");
     // A refund number that may be taken is not given out.
-    let (status, refused) = refund(&house, &known, "R2", 850).await;
+    let (status, refused) = refund(&house, &known[0], "R2", 850).await;
     assert_eq!((status, &refused["code"]), (409, &json!("restored_store")), "{refused:#}");
     let fresh = paid(&house, "D4").await;
     assert_eq!(refund(&house, &fresh, "R1", 100).await.0, 200, "orders since are not concerned");
-    let (code, out, err) = house.command(&["restore", "--finish"]);
+    house.until(&fresh, |o| o["net_captured_fen"] == 1750).await;
+
+    // Finishing is refused, with the days and the commands that lead there.
+    let (code, told, err) = house.command(&["restore", "--finish"]);
+    assert!(code == 1 && told.contains("NOT finished") && told.contains("wechat 20"), "{told}{err}");
+    let ended = house.http.post(format!("{control}/_sandbox/end_day")).body("{\"bills\": \"today\"}");
+    assert!(ended.send().await.unwrap().status().is_success());
+    let whole = reconcile_as_told(&house, &told);
+    let found = live(&house).await;
+    let marks = found.iter().filter(|d| d["fix"] == "mark" && d["fix_fen"] == 850 && !d["adopts"].is_null());
+    assert_eq!((found.len(), marks.count()), (5, 4), "{found:#?}");
+    let (code, told, _) = house.command(&["restore", "--finish"]);
+    assert!(code == 1 && told.contains("is open") && told.contains(&format!("{later}01")), "{told}");
+    confirm_all(&house).await;
+
+    let (code, out, err) = house.command(&["audit", "--sandbox", &control]);
+    assert!(code == 0 && out.contains("audit clean"), "{out}{err}");
+    assert!(out.contains("1 payments sent back by operators (1850 fen)"), "{out}");
+    let finish: &[&str] =
+        if whole { &["restore", "--finish"] } else { &["restore", "--finish", "--unreconciled"] };
+    let (code, out, err) = house.command(finish);
     assert!(code == 0 && out.contains("finished"), "{out}{err}");
+
+    // The backend is told of what was taken over, and further refunds have numbers that no channel knows.
+    let (_, events) = house.get("/v1/events?after=0&limit=1000").await;
+    for id in &known {
+        let about =
+            |e: &&Value| e["event"]["type"] == "refund.succeeded" && e.to_string().contains(id.as_str());
+        assert_eq!(events["events"].as_array().unwrap().iter().filter(about).count(), 1, "{events:#}");
+        assert_eq!(refund(&house, id, "R2", 850).await.0, 200);
+        let order = house.until(id, |o| o["net_captured_fen"] == 150).await;
+        let numbers: Vec<&Value> =
+            order["refunds"].as_array().unwrap().iter().map(|r| &r["channel_refund_no"]).collect();
+        assert_eq!(numbers, [&json!(format!("{id}r01")), &json!(format!("{id}r02"))]);
+    }
     assert_eq!(refund(&house, &open_id, "R2", 850).await.0, 200);
     house.until(&open_id, |o| o["net_captured_fen"] == 1000).await;
+    let (code, out, err) = house.command(&["audit", "--sandbox", &control]);
+    assert!(code == 0 && out.contains("audit clean"), "{out}{err}");
     assert_eq!(house.stop().await, Some(0));
+}
+
+#[actix_web::test]
+async fn a_restore_is_finished_without_its_bills_only_on_an_operators_word_which_is_kept() {
+    let mut house = House::start("").await;
+    let id = paid(&house, "U1").await;
+    let (_, copy) = file(&house, "copy.db");
+    assert_eq!(house.command(&["backup", "--to", &copy]).0, 0);
+    assert_eq!(house.stop().await, Some(0));
+    assert_eq!(house.command(&["restore", "--from", &copy, "--replace"]).0, 0);
+    house.start_again().await;
+    let keys = house.keys_folder();
+    let finish = ["restore", "--finish", "--sandbox-keys", keys.to_str().unwrap()];
+    // No bill exists yet: it says which, and from when on it can be finished.
+    let (code, out, err) = house.command(&finish);
+    assert!(code == 1 && out.contains("NOT finished"), "{out}{err}");
+    assert!(CHANNELS.iter().all(|channel| out.contains(&format!("{channel} 20"))), "{out}");
+    assert!(out.contains("its bill exists from 20") && out.contains("it can be finished from 20"), "{out}");
+    assert_eq!(refund(&house, &id, "R1", 100).await.0, 409, "nothing changed");
+    let (code, _, err) = house.command(&["restore", "--unreconciled"]);
+    assert!(code == 2 && err.contains("--finish"), "{err}");
+    let (code, out, err) = house.command(&[&finish[..], &["--unreconciled"]].concat());
+    assert!(code == 0 && out.contains("WARNING") && out.contains("is finished"), "{out}{err}");
+    assert_eq!(refund(&house, &id, "R1", 100).await.0, 200);
+    let (code, out, _) = house.command(&finish);
+    assert!(code == 0 && out.contains("finished already"), "{out}");
+    assert_eq!(house.stop().await, Some(0));
+    let (path, options) = (house.dir.path().join("rushpay.db"), SqliteOptions::default());
+    let marks = SqliteStore::open_to_read(&path, &options).await.unwrap().marks().await.unwrap();
+    let (_, trace) = marks.iter().find(|(key, _)| key.starts_with("restore finished 20")).unwrap();
+    let trace: Value = serde_json::from_str(trace).unwrap();
+    assert!(trace["unreconciled"].as_array().unwrap().len() >= CHANNELS.len(), "{trace}");
 }
 
 #[actix_web::test]

@@ -19,6 +19,7 @@ use store::{BillRun, RunState, Store, Told};
 use tracing::{info, warn};
 
 pub use day::{campus_day, campus_hour, parse_day};
+pub use matching::EDGE;
 
 use crate::clock::Clock;
 use files::Files;

@@ -1,8 +1,10 @@
 //! Copies of a store: taken while it is written, with a manifest beside them, and brought back.
 //!
 //! A copy counts once it stands under its own name: it is written and checked under another, made durable, and
-//! renamed last. `take` makes one, `examine` looks at one, `restore` puts one in a store's place.
+//! renamed last. `take` makes one, `examine` looks at one, `restore` puts one in a store's place,
+//! and `caught_up` says what is missing until it knows what its channels know.
 
+mod caught_up;
 mod hold;
 mod restore;
 mod take;
@@ -18,6 +20,7 @@ use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::SqliteStore;
 
+pub(crate) use caught_up::missing;
 pub(crate) use hold::{Hold, hold};
 pub(crate) use restore::{Restored, restore};
 pub(crate) use take::take;

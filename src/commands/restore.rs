@@ -2,9 +2,10 @@
 
 use anyhow::Context as _;
 use domain::Timestamp;
-use store::{SqliteStore, Store as _};
+use serde_json::json;
+use store::Store as _;
 
-use super::{migrate, now, say};
+use super::{migrate, now, say, serve};
 use crate::{
     backup::{self, RESTORED_MARK, Restored},
     cli::Restore,
@@ -15,8 +16,7 @@ pub(super) async fn run(args: Restore) -> anyhow::Result<bool> {
     let config = config::load(&args.files.config)?;
     let path = &config.store.path;
     if args.finish {
-        let store = migrate::open_existing(&config).await?;
-        return finish(&store).await;
+        return finish(&args, config).await;
     }
     let from = args.from.as_deref().context("--from FILE is missing")?;
     let now = now();
@@ -31,8 +31,7 @@ pub(super) async fn run(args: Restore) -> anyhow::Result<bool> {
     if let Some(aside) = aside {
         text += &format!("the store that was there is now {}\n", aside.display());
     }
-    let given: String =
-        args.files.config.iter().map(|file| format!(" --config {}", file.display())).collect();
+    let given = given(&args);
     text += &format!(
         "\nWhat happened after {} is not in this store; the channels know it. Next:\n\
          \x20 1. rushpay serve{given}\n\
@@ -43,9 +42,11 @@ pub(super) async fn run(args: Restore) -> anyhow::Result<bool> {
         text += &format!("  2. rushpay reconcile{given} --date {day}\n");
     }
     text += &format!(
-        "\x20    money for orders that this store does not know is listed, to be refunded or kept by an operator\n\
+        "\x20    a day's bills exist the day after. Money for orders that this store does not know is listed, to be refunded\n\
+         \x20    or written off by an operator (/reconciliation); so are refunds that their orders do not know, to be taken over\n\
          \x20 3. rushpay audit{given}\n\
          \x20 4. rushpay restore{given} --finish\n\
+         \x20    refuses, and says what is missing, while one of these days is not reconciled or has open differences;\n\
          \x20    until then, refunds that are asked for orders accepted before now are refused: a refund that this store\n\
          \x20    does not know may have been paid, and its number would be used again\n"
     );
@@ -53,15 +54,48 @@ pub(super) async fn run(args: Restore) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-async fn finish(store: &SqliteStore) -> anyhow::Result<bool> {
-    match Restored::of(store).await? {
-        Some(restored) => {
-            store.mark_set(RESTORED_MARK, "").await?;
-            say(&format!("the restore of {} is finished; refunds are open again\n", restored.restored_at))?;
-        }
-        None => say("this store was not restored, or that is finished already\n")?,
+/// Opens refunds of older orders again, if the store has caught up or an operator answers for it.
+async fn finish(args: &Restore, mut config: config::Config) -> anyhow::Result<bool> {
+    if let Some(dir) = &args.sandbox_keys {
+        serve::use_sandbox(&mut config, dir)?;
     }
+    let store = migrate::open_existing(&config).await?;
+    let Some(restored) = Restored::of(&store).await? else {
+        say("this store was not restored, or that is finished already\n")?;
+        return Ok(true);
+    };
+    let (channels, now) = (serve::channels(&config)?, now());
+    let missing = backup::missing(&store, &channels, &restored).await?;
+    let words = missing.in_words(&given(args), now);
+    if !missing.is_empty() && !args.unreconciled {
+        say(&format!(
+            "the restore of {} is NOT finished; refunds of orders from before it stay closed:\n{words}",
+            restored.restored_at
+        ))?;
+        return Ok(false);
+    }
+    if !missing.is_empty() {
+        say(&format!(
+            "WARNING: finished on your word alone. A refund that stands on one of these bills may have been paid, and its \
+             number may be used again: the channel would then say \"done\" about the other one, and the payer would lack \
+             the second.\n{words}"
+        ))?;
+    }
+    // Who finished what without its bills stays in the store, whatever becomes of the terminal.
+    let trace = json!({
+        "finished_at": now.to_string(), "taken_at": restored.taken_at.to_string(), "unreconciled": missing.names(),
+    });
+    store.mark_set(&format!("restore finished {}", restored.restored_at), &trace.to_string()).await?;
+    store.mark_set(RESTORED_MARK, "").await?;
+    say(&format!("the restore of {} is finished; refunds are open again\n", restored.restored_at))?;
     Ok(true)
+}
+
+/// The arguments that name the configuration.
+fn given(args: &Restore) -> String {
+    let files = args.files.config.iter().map(|file| format!(" --config {}", file.display()));
+    let keys = args.sandbox_keys.iter().map(|dir| format!(" --sandbox-keys {}", dir.display()));
+    files.chain(keys).collect()
 }
 
 /// The campus days whose bills hold what the copy does not, oldest first.

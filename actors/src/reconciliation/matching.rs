@@ -21,7 +21,7 @@ use crate::metric_definitions as metric;
 const PAGE: usize = 1_000;
 /// How far from midnight a line may stand on the neighbouring bill: channels date by their own clocks, and a refund by
 /// when it was asked for or by when it was done.
-const EDGE: Duration = Duration::from_secs(15 * 60);
+pub const EDGE: Duration = Duration::from_secs(15 * 60);
 /// A difference that waits longer than this for a bill counts.
 const MOST: usize = 100_000;
 
