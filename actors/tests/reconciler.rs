@@ -14,7 +14,7 @@ mod common;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -29,7 +29,9 @@ use domain::{
     reconciliation::{DifferenceState, Fix, fix::Unconfirmed},
     tuning::Tuning,
 };
-use store::{BillRun, Cause, Difference, DifferenceFilter, RunFilter, RunState};
+use serde_json::json;
+use store::{BillRun, Cause, Difference, DifferenceFilter, RunFilter, RunState, Told};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The machine's clock, moved to where the test wants it.
 struct Moved(AtomicI64);
@@ -136,6 +138,75 @@ fn line(n: usize, trade: &str, refund_no: Option<String>, amount: i64) -> BillLi
         fee_fen: 0,
         at: Timestamp::from_secs(3),
     }
+}
+
+/// Somebody who takes webhooks and keeps their ids and bodies.
+async fn operations() -> (String, Arc<Mutex<Vec<(String, serde_json::Value)>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let told: Arc<Mutex<Vec<(String, serde_json::Value)>>> = Arc::default();
+    let seen = told.clone();
+    actix_rt::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut text = String::new();
+            let body = loop {
+                let mut bytes = [0; 4096];
+                let n = stream.read(&mut bytes).await.unwrap();
+                text.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+                let body = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok());
+                if let Some(body) = body {
+                    break body;
+                }
+                assert!(n > 0, "cut off: {text}");
+            };
+            let id = text.lines().find_map(|line| line.strip_prefix("webhook-id: ")).unwrap().to_owned();
+            seen.lock().unwrap().push((id, body));
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+        }
+    });
+    (url, told)
+}
+
+#[actix_rt::test]
+async fn a_difference_that_opens_late_is_told_in_a_message_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, told) = operations().await;
+    let wechat = Double::new("wechat", ChannelKind::Credential);
+    let clock = Arc::new(Moved(AtomicI64::new(0)));
+    clock.set("1970-01-02T01:00:00+08:00");
+    let options = ReconciliationOptions {
+        folder: dir.path().join("bills"),
+        operations_url: Some(url),
+        ..ReconciliationOptions::default()
+    };
+    let store = open(dir.path()).await;
+    let house = house_at(store, vec![wechat.clone()], Tuning::default(), clock.clone(), Some(options)).await;
+    // Ten seconds before midnight on the campus: the line may stand on the next day's bill.
+    wechat.script.lock().unwrap().captures_at_s = 57_590;
+    let id = house.service.accept(request("A1", 1850, &[]), "hash".to_owned()).await.unwrap().id;
+    let shown = until(&house.service, id, |v| !v["credential"].is_null()).await;
+    let trade = shown["attempts"][0]["channel_order_no"].as_str().unwrap().to_owned();
+    wechat.pay(&ChannelOrderNo::new(&trade).unwrap(), 1850);
+    until(&house.service, id, |v| v["state"] == "success").await;
+
+    wechat.script.lock().unwrap().bill = Bill::Lines(vec![line(2, "stranger", None, 500)]);
+    clock.set("1970-01-02T02:00:00+08:00");
+    let first = until_run(&house, "1970-01-01", |run| run.told == Told::Delivered).await;
+    wechat.script.lock().unwrap().bill = Bill::None;
+    clock.set("1970-01-03T12:00:00+08:00");
+    let again = |run: &BillRun| run.told == Told::Delivered && run.told_since > first.told_since;
+    until_run(&house, "1970-01-01", again).await;
+    let told = told.lock().unwrap().clone();
+    let short: Vec<_> = told.iter().map(|(_, body)| (&body["data"]["day"], &body["data"]["kinds"])).collect();
+    let day = json!("1970-01-01");
+    let (one, both) = (json!({ "missing_here": 1 }), json!({ "missing_at_channel": 1, "missing_here": 1 }));
+    assert_eq!(short, [(&day, &one), (&day, &both)]);
+    assert_ne!(told[0].0, told[1].0, "a receiver would take it for a repeat");
+    house.running.stop(Duration::from_secs(2)).await;
 }
 
 /// A house on the second day of 1970 at eight o'clock, whose double captures in the first second of the first.

@@ -130,6 +130,8 @@ pub struct BillRun {
     pub told_tries: u32,
     /// When to send it next, or when it was sent last.
     pub told_at: Option<Timestamp>,
+    /// Since when it is owed; later than the run's end if a difference opened late.
+    pub told_since: Option<Timestamp>,
 }
 
 /// Which runs.
@@ -225,6 +227,8 @@ pub struct DifferenceStep {
     pub act: &'static str,
     /// The operator's reason, or the channel's word.
     pub note: String,
+    /// The message about the run's differences is owed from now on, also if it was sent before.
+    pub tells: bool,
 }
 
 /// What somebody did about a difference.
@@ -288,7 +292,8 @@ pub trait Bills: Send + Sync {
         until: Timestamp,
     ) -> Result<Option<BillRun>, Error>;
 
-    /// Writes a run back. False, and nothing changed, if it is not its owner's any more.
+    /// Writes a run back. False, and nothing changed, if it is not its owner's any more, or if its message became owed
+    /// anew meanwhile.
     async fn bill_run_save(&self, run: &BillRun) -> Result<bool, Error>;
 
     /// Imports lines and writes the run back with its new breakpoint, or neither. False as above.

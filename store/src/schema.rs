@@ -84,7 +84,7 @@ diesel::table! {
         file_hash -> Nullable<Text>, file_bytes -> BigInt, lines -> BigInt, paid_fen -> BigInt,
         refunded_fen -> BigInt, fee_fen -> BigInt, line_done -> BigInt, step -> Text, cursor -> Text,
         matched -> BigInt, ended_at -> Nullable<BigInt>, owner -> Text, lease_until -> BigInt, told -> Text,
-        told_tries -> BigInt, told_at -> Nullable<BigInt>,
+        told_tries -> BigInt, told_at -> Nullable<BigInt>, told_since -> Nullable<BigInt>,
     }
 }
 diesel::table! {

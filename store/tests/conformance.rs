@@ -513,6 +513,7 @@ mod bills {
                 by: "maria".to_owned(),
                 act: "confirmed",
                 note: "n".to_owned(),
+                tells: false,
             };
             assert!(store.bills().difference_step(seen[0].id, &step).await.unwrap());
             assert!(

@@ -77,6 +77,7 @@ fn step(from: DifferenceState, to: DifferenceState, d: &Difference, act: &'stati
         by: "reconciliation".to_owned(),
         act,
         note: String::new(),
+        tells: false,
     }
 }
 

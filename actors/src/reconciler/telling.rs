@@ -39,7 +39,8 @@ impl Inner {
             .filter(|kind| count(*kind) > 0)
             .map(|kind| (kind.as_str().to_owned(), count(kind).into()))
             .collect();
-        let (now, since) = (self.house.clock.now(), run.ended_at.unwrap_or(run.asked_at));
+        let now = self.house.clock.now();
+        let since = run.told_since.or(run.ended_at).unwrap_or(run.asked_at);
         let payload = json!({
             "type": "reconciliation.differences",
             "timestamp": since.to_string(),
@@ -47,7 +48,8 @@ impl Inner {
                       "lines": run.lines, "paid_fen": run.paid_fen, "refunded_fen": run.refunded_fen },
         });
         let due = WebhookDue {
-            id: format!("reconciliation_{}", run.id),
+            // Owed anew it is another message, which a receiver must not take for a repeat.
+            id: format!("reconciliation_{}_{}", run.id, since.micros()),
             order: None,
             backend: String::new(),
             url: url.clone(),
@@ -75,6 +77,10 @@ impl Inner {
                 None => run.told = Told::Dead,
             }
         }
-        self.work.put_back(run).await
+        match self.work.put_back(run).await {
+            // A difference opened late while this was on its way: the next message says so.
+            Err(WorkError::LeaseLost) => Ok(()),
+            other => other,
+        }
     }
 }

@@ -11,7 +11,7 @@ use domain::{
 };
 use jiff::{Span, civil::Date};
 use metrics::gauge;
-use store::{BillRun, DifferenceFilter, DifferenceStep, Page, RunFilter, RunState, RunStep, Store};
+use store::{BillRun, DifferenceFilter, DifferenceStep, Page, RunFilter, RunState, RunStep, Store, Told};
 use tracing::info;
 
 use super::{OnProgress, Phase, Progress, Reconciliation, WorkError, parse_day};
@@ -195,7 +195,7 @@ impl Reconciliation {
         };
         let open = u64::try_from(self.store.bills().differences_list(&mine).await?.len()).unwrap_or(u64::MAX);
         run.told = self.owed(open);
-        run.told_at = Some(now);
+        (run.told_at, run.told_since) = (Some(now), (run.told != Told::None).then_some(now));
         run.next_at = now;
         self.save(run).await?;
         self.look_at_what_waited(run).await?;
@@ -249,6 +249,8 @@ impl Reconciliation {
                     by: "reconciliation".to_owned(),
                     act,
                     note: format!("the bill of {} was read", run.day),
+                    // The day's message was sent without it.
+                    tells: self.tells && to == DifferenceState::Open,
                 };
                 self.store.bills().difference_step(difference.id, &step).await?;
             }

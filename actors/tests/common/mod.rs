@@ -59,6 +59,8 @@ pub struct Script {
     pub prepays: Vec<String>,
     pub queries: u32,
     pub refunds: Vec<(String, i64)>,
+    /// When it captures, in seconds; 0 is the first one.
+    pub captures_at_s: i64,
     pub bill: Bill,
 }
 
@@ -89,7 +91,7 @@ impl Double {
         Some(Found::Captured(Capture {
             amount: Money::from_fen(amount).unwrap(),
             trade_no: format!("T{number}"),
-            at: Timestamp::from_secs(1),
+            at: Timestamp::from_secs(script.captures_at_s.max(1)),
         }))
     }
 

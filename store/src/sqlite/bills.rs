@@ -69,6 +69,7 @@ struct RunRow {
     told: String,
     told_tries: i64,
     told_at: Option<i64>,
+    told_since: Option<i64>,
 }
 
 impl TryFrom<RunRow> for BillRun {
@@ -102,6 +103,7 @@ impl TryFrom<RunRow> for BillRun {
             told: read(TABLE_RUNS, &row.told, Told::parse)?,
             told_tries: u32::try_from(row.told_tries).unwrap_or(u32::MAX),
             told_at: row.told_at.map(Timestamp::from_micros),
+            told_since: row.told_since.map(Timestamp::from_micros),
         })
     }
 }
@@ -160,20 +162,23 @@ fn claim(
 
 fn save(conn: &mut SqliteConnection, run: &BillRun) -> QueryResult<bool> {
     use s::bill_runs::dsl as r;
-    let changed = diesel::update(r::bill_runs.filter(r::id.eq(run.id)).filter(r::owner.eq(&run.owner)))
-        .set((
-            (r::state.eq(run.state.as_str()), r::tries.eq(i64::from(run.tries))),
-            (r::next_at.eq(run.next_at.micros()), r::problem.eq(&run.problem)),
-            (r::fetched_at.eq(micros(run.fetched_at)), r::file_hash.eq(&run.file_hash)),
-            (r::file_bytes.eq(run.file_bytes), r::lines.eq(run.lines), r::paid_fen.eq(run.paid_fen)),
-            (r::refunded_fen.eq(run.refunded_fen), r::fee_fen.eq(run.fee_fen)),
-            (r::line_done.eq(run.line_done), r::step.eq(run.step.as_str()), r::cursor.eq(&run.cursor)),
-            (r::matched.eq(run.matched), r::ended_at.eq(micros(run.ended_at))),
-            r::lease_until.eq(run.lease_until.micros()),
-            (r::told.eq(run.told.as_str()), r::told_tries.eq(i64::from(run.told_tries))),
-            r::told_at.eq(micros(run.told_at)),
-        ))
-        .execute(conn)?;
+    // What was owed later than this worker knows is not to be taken for told. A run that is at work owes nothing yet.
+    let owed = r::told_since.is_null().or(r::told_since.le(micros(run.told_since)));
+    let changed =
+        diesel::update(r::bill_runs.filter(r::id.eq(run.id)).filter(r::owner.eq(&run.owner)).filter(owed))
+            .set((
+                (r::state.eq(run.state.as_str()), r::tries.eq(i64::from(run.tries))),
+                (r::next_at.eq(run.next_at.micros()), r::problem.eq(&run.problem)),
+                (r::fetched_at.eq(micros(run.fetched_at)), r::file_hash.eq(&run.file_hash)),
+                (r::file_bytes.eq(run.file_bytes), r::lines.eq(run.lines), r::paid_fen.eq(run.paid_fen)),
+                (r::refunded_fen.eq(run.refunded_fen), r::fee_fen.eq(run.fee_fen)),
+                (r::line_done.eq(run.line_done), r::step.eq(run.step.as_str()), r::cursor.eq(&run.cursor)),
+                (r::matched.eq(run.matched), r::ended_at.eq(micros(run.ended_at))),
+                r::lease_until.eq(run.lease_until.micros()),
+                (r::told.eq(run.told.as_str()), r::told_tries.eq(i64::from(run.told_tries))),
+                (r::told_at.eq(micros(run.told_at)), r::told_since.eq(micros(run.told_since))),
+            ))
+            .execute(conn)?;
     Ok(changed == 1)
 }
 
@@ -555,7 +560,7 @@ fn differences(
 }
 
 fn step(conn: &mut SqliteConnection, id: i64, step: &DifferenceStep) -> QueryResult<bool> {
-    use s::{difference_acts::dsl as a, differences::dsl as d};
+    use s::{bill_runs::dsl as r, difference_acts::dsl as a, differences::dsl as d};
     let here = d::differences.filter(d::id.eq(id)).filter(d::state.eq(step.from.as_str()));
     let changed = diesel::update(here)
         .set((
@@ -568,6 +573,15 @@ fn step(conn: &mut SqliteConnection, id: i64, step: &DifferenceStep) -> QueryRes
             d::changed_at.eq(step.at.micros()),
         ))
         .execute(conn)?;
+    if changed == 1 && step.tells {
+        let run = d::differences.filter(d::id.eq(id)).select(d::run_id).first::<i64>(conn)?;
+        diesel::update(r::bill_runs.filter(r::id.eq(run)))
+            .set((
+                (r::told.eq(Told::Due.as_str()), r::told_tries.eq(0)),
+                (r::told_since.eq(step.at.micros()), r::next_at.eq(step.at.micros())),
+            ))
+            .execute(conn)?;
+    }
     if changed == 1 {
         diesel::insert_into(a::difference_acts)
             .values((

@@ -1,0 +1,1 @@
+ALTER TABLE bill_runs DROP COLUMN told_since;
