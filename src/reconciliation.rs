@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use domain::reconciliation::{DifferenceKind, DifferenceState, Fix, Subject};
+use domain::{
+    Timestamp,
+    reconciliation::{DifferenceKind, DifferenceState, Fix, Subject},
+};
 use serde_json::{Value, json};
 use store::{Act, BillRun, Difference, Gap};
 
@@ -20,7 +23,7 @@ pub(crate) fn run_json(run: &BillRun) -> Value {
 }
 
 /// A difference with what became of it.
-pub(crate) fn difference_json(difference: &Difference) -> Value {
+pub(crate) fn difference_json(difference: &Difference, now: Timestamp) -> Value {
     let found = &difference.found;
     json!({
         "id": difference.id, "channel": difference.channel, "day": difference.day,
@@ -28,7 +31,7 @@ pub(crate) fn difference_json(difference: &Difference) -> Value {
         "order": found.order, "ours_fen": found.ours_fen, "theirs_fen": found.theirs_fen,
         "adopts": found.adopts, "trade_no": found.trade_no, "line": found.line, "at": found.at.map(|at| at.to_string()),
         "fix": found.fix.as_str(), "fix_fen": found.fix_fen, "detail": found.detail,
-        "state": difference.state.as_str(), "chosen": difference.chosen.map(Fix::as_str),
+        "state": difference.state.as_str(), "overdue": difference.is_overdue(now), "chosen": difference.chosen.map(Fix::as_str),
         "first_by": difference.first_by, "second_by": difference.second_by,
         "refund_no": difference.refund_no, "outcome": difference.outcome,
         "found_at": difference.found_at.to_string(), "changed_at": difference.changed_at.to_string(),
@@ -95,7 +98,7 @@ fn quoted(cell: &str) -> String {
 }
 
 /// Differences for people: a count for each kind, then a line each.
-pub(crate) fn in_words(differences: &[Difference]) -> String {
+pub(crate) fn in_words(differences: &[Difference], now: Timestamp) -> String {
     let mut text = String::new();
     let live = |d: &&Difference| d.state.counts();
     for kind in DifferenceKind::ALL {
@@ -109,6 +112,9 @@ pub(crate) fn in_words(differences: &[Difference]) -> String {
         let subject = if found.subject == Subject::Refund { "refund" } else { "payment" };
         let prepared = match difference.state {
             DifferenceState::Open => format!("prepared: {} {} fen", found.fix.as_str(), found.fix_fen),
+            state if difference.is_overdue(now) => {
+                format!("{}, OVERDUE: no final word since {}", state.as_str(), difference.changed_at)
+            }
             state => state.as_str().to_owned(),
         };
         let _infallible = writeln!(

@@ -44,5 +44,7 @@ pub const UNDELIVERED: &str = "rushpay_undelivered_total";
 pub const CHANNELS_DISABLED: &str = "rushpay_channels_disabled";
 /// Differences that somebody must act on, by channel and kind.
 pub const RECONCILIATION_DIFFERENCES: &str = "rushpay_reconciliation_differences";
+/// Confirmed fixes without a channel's final word for a day, by channel.
+pub const RECONCILIATION_OVERDUE: &str = "rushpay_reconciliation_overdue";
 /// Captures of the last day that no notification told us of, by channel and what a query said.
 pub const RECONCILIATION_GAPS: &str = "rushpay_reconciliation_gaps";

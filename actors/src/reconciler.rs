@@ -7,9 +7,15 @@
 mod asking;
 mod fixes;
 mod gaps;
+mod overdue;
 mod telling;
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message};
 use domain::{Timestamp, reconciliation::Fix};
@@ -20,6 +26,7 @@ use tracing::{error, warn};
 
 pub use asking::ReconcileError;
 pub use fixes::ConfirmError;
+use overdue::Overdue;
 
 use crate::{
     courier::WebhookOptions,
@@ -77,6 +84,7 @@ struct Inner {
     busy: Cell<bool>,
     not_before: Cell<Timestamp>,
     gaps_at: Cell<Timestamp>,
+    overdue: RefCell<Overdue>,
 }
 
 /// The actor.
@@ -103,6 +111,7 @@ impl Reconciler {
             busy: Cell::default(),
             not_before: Cell::new(beginning),
             gaps_at: Cell::new(beginning),
+            overdue: RefCell::default(),
         };
         Reconciler { inner: Rc::new(inner) }
     }

@@ -75,7 +75,7 @@ pub(super) async fn run(args: Reconcile) -> anyhow::Result<bool> {
             .collect();
         let report = json!({
             "day": day.to_string(), "differences_open": live, "runs": runs,
-            "differences": found.iter().map(shown::difference_json).collect::<Vec<_>>(),
+            "differences": found.iter().map(|d| shown::difference_json(d, now)).collect::<Vec<_>>(),
         });
         say(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else if let Some(file) = &args.csv {
@@ -87,7 +87,7 @@ pub(super) async fn run(args: Reconcile) -> anyhow::Result<bool> {
             say(&format!("{} differences are in {}\n", found.len(), file.display()))?;
         }
     } else {
-        say(&format!("{live} differences to act on\n{}", shown::in_words(&found)))?;
+        say(&format!("{live} differences to act on\n{}", shown::in_words(&found, now)))?;
     }
     Ok(all_done && live == 0)
 }

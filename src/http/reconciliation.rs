@@ -182,8 +182,8 @@ pub(super) async fn differences(door: web::Data<Door>, asked: web::Query<Which>)
         .into_iter()
         .map(|(channel, kind, n)| json!({ "channel": channel, "kind": kind.as_str(), "count": n }))
         .collect();
-    let next = found.last().map(|d| d.id);
-    let found: Vec<serde_json::Value> = found.iter().map(shown::difference_json).collect();
+    let (next, now) = (found.last().map(|d| d.id), door.service.now());
+    let found: Vec<serde_json::Value> = found.iter().map(|d| shown::difference_json(d, now)).collect();
     Ok(HttpResponse::Ok().json(json!({ "differences": found, "live": counts, "next": next })))
 }
 
@@ -204,7 +204,8 @@ async fn with_acts(door: &Door, difference: &Difference) -> Answer {
     let acts =
         door.service.store().bills().difference_acts(difference.id).await.map_err(|e| Problem::store(&e))?;
     let acts: Vec<serde_json::Value> = acts.iter().map(shown::act_json).collect();
-    Ok(HttpResponse::Ok().json(json!({ "difference": shown::difference_json(difference), "acts": acts })))
+    Ok(HttpResponse::Ok()
+        .json(json!({ "difference": shown::difference_json(difference, door.service.now()), "acts": acts })))
 }
 
 fn no_such() -> Problem {

@@ -10,7 +10,9 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use domain::{
     OrderId, Timestamp,
-    reconciliation::{self, BillLine, DifferenceKind, DifferenceState, Fix, Ours, Subject, Theirs},
+    reconciliation::{
+        self, BillLine, DifferenceKind, DifferenceState, Fix, Ours, Subject, Theirs, fix::OVERDUE_AFTER,
+    },
 };
 
 use crate::Error;
@@ -183,6 +185,14 @@ pub struct Difference {
     pub found_at: Timestamp,
     /// When it last changed.
     pub changed_at: Timestamp,
+}
+
+impl Difference {
+    /// True for a confirmed fix that has been under way for so long that people should look.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state == DifferenceState::Fixing && now >= self.changed_at.plus(OVERDUE_AFTER)
+    }
 }
 
 /// Which differences.

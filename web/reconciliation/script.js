@@ -91,7 +91,7 @@ async function refresh() {
       cell(d.id), cell(d.channel, '', d.day), cell(d.kind, 'state'),
       cell(d.detail, '', `${d.number}${d.line ? `, line ${d.line}` : ''}`),
       cell(yuan(d.ours_fen), 'n'), cell(yuan(d.theirs_fen), 'n'),
-      cell(d.state, 'state', [d.first_by, d.second_by].filter(Boolean).join(', ')), cell(act(d), '', d.outcome),
+      cell(d.overdue ? `${d.state}, overdue` : d.state, d.overdue ? 'state bad' : 'state', [d.first_by, d.second_by].filter(Boolean).join(', ')), cell(act(d), '', d.outcome),
     ])));
     $('#none').hidden = found.differences.length > 0;
     $('#runs tbody').replaceChildren(...days.runs.map((r) => line([

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::{Confirmation, Inner, WorkError};
 use crate::{gateway, order::HearError};
 
-/// Fixes that are resumed in one round.
+/// Fixes that are read at once.
 const RESUMED: usize = 100;
 
 /// Why a confirmation had no effect. Nothing changed, except that a stale difference is stale now.
@@ -152,14 +152,27 @@ impl Inner {
 
     /// Goes on with everything that was confirmed and is not final.
     pub(super) async fn resume_fixes(&self) -> Result<(), WorkError> {
-        let fixing = DifferenceFilter {
+        let mut under_way = Vec::new();
+        let mut fixing = DifferenceFilter {
             states: vec![DifferenceState::Fixing],
             limit: RESUMED,
             ..DifferenceFilter::default()
         };
-        for difference in self.house.store.bills().differences_list(&fixing).await? {
-            self.carry_out(&difference).await?;
+        loop {
+            let page = self.house.store.bills().differences_list(&fixing).await?;
+            let Some(last) = page.last() else { break };
+            fixing.after = last.id;
+            for difference in page {
+                if self.house.is_closing() {
+                    return Ok(());
+                }
+                if !self.carry_out(&difference).await? {
+                    under_way.push(difference);
+                }
+            }
         }
+        let now = self.house.clock.now();
+        self.overdue.borrow_mut().show(&under_way, self.work.channels().map(ChannelId::as_str), now);
         Ok(())
     }
 
@@ -170,7 +183,8 @@ impl Inner {
         }
     }
 
-    async fn carry_out(&self, difference: &Difference) -> Result<(), store::Error> {
+    /// True if it has ended, in whatever way.
+    async fn carry_out(&self, difference: &Difference) -> Result<bool, store::Error> {
         let order = self.order_of(difference).await?;
         let tried = match (difference.chosen, difference.found.subject) {
             (Some(Fix::Mark), Subject::Payment) => self.mark_payment(difference).await,
@@ -183,7 +197,7 @@ impl Inner {
             Tried::Failed(note) => (DifferenceState::Open, "failed", note),
             Tried::Again(why) => {
                 info!(difference = difference.id, why, "a fix goes on in the next round");
-                return Ok(());
+                return Ok(false);
             }
         };
         let mut ended = step(DifferenceState::Fixing, to, difference, act);
@@ -193,7 +207,7 @@ impl Inner {
         }
         (ended.at, ended.outcome, ended.note) = (self.house.clock.now(), Some(note.clone()), note);
         self.house.store.bills().difference_step(difference.id, &ended).await?;
-        Ok(())
+        Ok(true)
     }
 
     async fn mark_payment(&self, difference: &Difference) -> Tried {

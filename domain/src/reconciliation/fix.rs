@@ -3,6 +3,8 @@
 //! A fix is confirmed by an operator, above an amount by a second one, and committed before it is carried out. It ends
 //! fixed or written off; one that no longer applies is stale, and nothing is done.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What ends a difference.
@@ -97,6 +99,9 @@ impl DifferenceState {
         matches!(self, DifferenceState::Open | DifferenceState::ConfirmedOnce | DifferenceState::Fixing)
     }
 }
+
+/// A confirmed fix without a final word for so long is shown to people. It is not failed: it goes on.
+pub const OVERDUE_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a confirmation leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
