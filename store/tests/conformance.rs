@@ -535,6 +535,46 @@ mod bills {
     }
 
     #[tokio::test]
+    async fn captures_and_refunds_of_one_moment_come_in_pages_each_once() {
+        each_store(async |store, _| {
+            for n in 1..=3 {
+                let (order, entry) = new_order(n, &format!("P{n}"));
+                store.append(vec![entry]).await.pop().unwrap().unwrap();
+                let (_, entry) = route(&order);
+                store.append(vec![entry]).await.pop().unwrap().unwrap();
+                let (paid, entry) = paid(&order);
+                store.append(vec![entry]).await.pop().unwrap().unwrap();
+                let adopted = Event::RefundAdopted {
+                    refund_no: paid.id.refund_no(2),
+                    no: domain::AttemptNo::new(1).unwrap(),
+                    amount: Money::from_fen(50).unwrap(),
+                    channel_refund_id: "b".to_owned(),
+                    at: at(70),
+                };
+                let decision = decide(&paid, &adopted, at(99), &Rules::default()).unwrap();
+                let next = Arc::new(decision.next);
+                let entry = commit(&next, decision.facts, None, Vec::new());
+                store.append(vec![entry]).await.pop().unwrap().unwrap();
+            }
+            for (subject, fen) in [(Subject::Payment, 1850), (Subject::Refund, 50)] {
+                let mut page = Page { after: String::new(), limit: 1 };
+                let mut seen = std::collections::BTreeSet::new();
+                for _ in 0..3 {
+                    let (rows, next) =
+                        store.bills().ours_of_span(subject, "wechat", (at(0), at(99)), &page).await.unwrap();
+                    assert_eq!((rows.len(), rows[0].fen, rows[0].subject), (1, Some(fen), subject));
+                    assert!(seen.insert(rows[0].number.clone()), "{seen:?}");
+                    page.after = next.unwrap();
+                }
+                let (rows, next) =
+                    store.bills().ours_of_span(subject, "wechat", (at(0), at(99)), &page).await.unwrap();
+                assert_eq!((rows.len(), next), (0, None));
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn a_capture_is_found_by_number_and_by_day_and_is_a_gap_without_a_notification() {
         each_store(async |store, _| {
             let (order, entry) = new_order(1, "G1");
