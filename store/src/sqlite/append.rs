@@ -16,7 +16,7 @@ use domain::{
     order::{Attempt, Fact},
 };
 
-use super::webhooks;
+use super::{kept::kept, webhooks};
 use crate::{
     AppendError, Appended, Entry, NotificationRow, OrderCommit, PayerRow, SwitchRow, TuningChange,
     schema as s,
@@ -243,16 +243,17 @@ fn order_row(
             None => AppendError::Invalid { what: "the order's row breaks a rule of the table".to_owned() },
         }));
     }
-    let changed =
-        diesel::update(o::orders.filter(o::id.eq(id)).filter(o::version.eq(signed(commit.before_version))))
-            .set((
-                o::state.eq(next.state.as_str()),
-                o::settled.eq(settled),
-                o::version.eq(version),
-                o::net_fen.eq(next.net_captured().fen()),
-                o::failure.eq(next.failure.map(domain::order::Failure::as_str)),
-            ))
-            .execute(conn)?;
+    let changed = kept::<()>(
+        "UPDATE orders SET state = ?, settled = ?, version = ?, net_fen = ?, failure = ? WHERE id = ? AND version = ?",
+    )
+    .bind(next.state.as_str())
+    .bind(settled)
+    .bind(version)
+    .bind(next.net_captured().fen())
+    .bind(next.failure.map(domain::order::Failure::as_str))
+    .bind(id)
+    .bind(signed(commit.before_version))
+    .execute(conn)?;
     if changed == 1 {
         return Ok(Ok(()));
     }
