@@ -22,6 +22,7 @@ pub use asking::ReconcileError;
 pub use fixes::ConfirmError;
 
 use crate::{
+    causes::causes,
     courier::WebhookOptions,
     house::House,
     reconciliation::{Reconciliation, ReconciliationOptions, WorkError, campus_day, campus_hour},
@@ -191,7 +192,7 @@ impl Actor for Reconciler {
             }
             actix::spawn(async move {
                 if let Err(error) = inner.round().await {
-                    error!(%error, "a round of reconciliation failed; it is repeated");
+                    error!(error = %causes(&error), "a round of reconciliation failed; it is repeated");
                     inner.not_before.set(inner.house.clock.now().plus(PAUSE));
                 }
                 inner.busy.set(false);
@@ -208,7 +209,7 @@ impl Handler<Confirm> for Reconciler {
         actix::spawn(async move {
             let confirmed = inner.confirm(message.id, &message.asked).await;
             if let Err(error) = inner.work.publish().await {
-                warn!(%error, "the metric of differences is behind");
+                warn!(error = %causes(&error), "the metric of differences is behind");
             }
             let _caller_gone = message.reply.send(confirmed);
         });

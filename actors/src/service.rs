@@ -263,6 +263,17 @@ impl Service {
         self.intake.taken()
     }
 
+    /// Whether commits succeed, as far as it is known: after one that the store refused, another is tried.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the store refuses still.
+    pub async fn commits(&self) -> Result<(), JournalError> {
+        if self.house.stats.store_refuses.get() > 0 {
+            self.house.journal.append(Entry::Probe).await?;
+        }
+        Ok(())
+    }
+
     /// The store, for readers (admin lists, audit).
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {

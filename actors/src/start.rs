@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use crate::{
     board::Board,
     breaker::Breaker,
+    causes::causes,
     chance::Chance,
     clock::Clock,
     courier::WebhookOptions,
@@ -282,7 +283,9 @@ async fn remember_payers(house: Arc<House>) {
                 }
             }
         }
-        Err(error) => warn!(%error, "payers begin by preference: their profiles cannot be read"),
+        Err(error) => {
+            warn!(error = %causes(&error), "payers begin by preference: their profiles cannot be read")
+        }
     }
 }
 
@@ -336,7 +339,9 @@ async fn follow_tuning(house: Arc<House>, base: Tuning) {
                 info!(?changes, "thresholds changed elsewhere are in force here");
                 house.tuning.put(tuning);
             }
-            Err(error) => warn!(%error, "thresholds could not be read; the ones in force stay"),
+            Err(error) => {
+                warn!(error = %causes(&error), "thresholds could not be read; the ones in force stay")
+            }
         }
     }
 }

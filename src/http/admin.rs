@@ -50,7 +50,7 @@ pub(super) async fn channel_set(
         return Err(missing());
     }
     if let Err(error) = service.disable(&id, body.disabled, &operator.by()).await {
-        tracing::error!(%error, "an operator's act could not be kept");
+        tracing::error!(error = %actors::causes(&error), "an operator's act could not be kept");
         let detail = "The act could not be stored; nothing changed. Try again.";
         return Err(Problem::new(503, "store_unavailable", detail).after(1));
     }
@@ -95,7 +95,7 @@ pub(super) async fn tune(
                 .collect(),
         )),
         Err(error @ TuneError::Store(_)) => {
-            tracing::error!(%error, "thresholds were not changed");
+            tracing::error!(error = %actors::causes(&error), "thresholds were not changed");
             let detail = "The change could not be stored; nothing changed. Try again.";
             Err(Problem::new(503, "store_unavailable", detail).after(1))
         }

@@ -27,6 +27,8 @@ pub enum Entry {
     Tuning(TuningChange),
     /// What is known of a payer now.
     Payer(PayerRow),
+    /// Nothing but the wish to know whether a commit succeeds; it leaves one mark, the same each time.
+    Probe,
 }
 
 /// What is known of a payer. No evidence: it only decides what is offered first.

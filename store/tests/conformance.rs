@@ -250,6 +250,8 @@ async fn operators_find_calls_switches_and_thresholds_again() {
             Entry::Switch(switch.clone()),
             tuning("600"),
             tuning("700"),
+            Entry::Probe,
+            Entry::Probe,
         ];
         assert!(store.append(entries).await.iter().all(Result::is_ok));
         let filter = NotificationFilter { order: Some(id(1)), limit: 10, ..NotificationFilter::default() };

@@ -16,7 +16,7 @@ use domain::{
     order::{Attempt, Fact},
 };
 
-use super::{kept::kept, webhooks};
+use super::{kept::kept, marks, webhooks};
 use crate::{
     AppendError, Appended, Entry, NotificationRow, OrderCommit, PayerRow, SwitchRow, TuningChange,
     schema as s,
@@ -98,6 +98,7 @@ fn one(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
         Entry::Switch(row) => switch(conn, row),
         Entry::Tuning(change) => tuning(conn, change),
         Entry::Payer(row) => payer(conn, row),
+        Entry::Probe => marks::set(conn, "probed", "").map(|()| Ok(Appended)),
     }
 }
 
