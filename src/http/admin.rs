@@ -51,7 +51,7 @@ pub(super) async fn channel_set(
     }
     if let Err(error) = service.disable(&id, body.disabled, &operator.by()).await {
         tracing::error!(error = %actors::causes(&error), "an operator's act could not be kept");
-        let detail = "The act could not be stored; nothing changed. Try again.";
+        let detail = "The act could not be stored; it is not known whether it counts. Try again.";
         return Err(Problem::new(503, "store_unavailable", detail).after(1));
     }
     Ok(HttpResponse::Ok().json(json!({ "channel": id, "disabled": body.disabled })))
@@ -96,7 +96,7 @@ pub(super) async fn tune(
         )),
         Err(error @ TuneError::Store(_)) => {
             tracing::error!(error = %actors::causes(&error), "thresholds were not changed");
-            let detail = "The change could not be stored; nothing changed. Try again.";
+            let detail = "The change could not be stored; it is not known whether it counts. Try again.";
             Err(Problem::new(503, "store_unavailable", detail).after(1))
         }
     }

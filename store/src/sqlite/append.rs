@@ -96,7 +96,7 @@ fn one(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
         Entry::WebhookResend(resend) => webhooks::resend(conn, resend),
         Entry::WebhooksOver(over) => webhooks::over(conn, over),
         Entry::Switch(row) => switch(conn, row),
-        Entry::Tuning(change) => tuning(conn, change),
+        Entry::Tuning(changes) => tuning(conn, changes),
         Entry::Payer(row) => payer(conn, row),
         Entry::Probe => marks::set(conn, "probed", "").map(|()| Ok(Appended)),
     }
@@ -407,24 +407,26 @@ fn switch(conn: &mut SqliteConnection, row: &SwitchRow) -> Result<Outcome, Db> {
     Ok(Ok(Appended))
 }
 
-fn tuning(conn: &mut SqliteConnection, change: &TuningChange) -> Result<Outcome, Db> {
+fn tuning(conn: &mut SqliteConnection, changes: &[TuningChange]) -> Result<Outcome, Db> {
     use s::{tuning::dsl as t, tuning_audit::dsl as a};
-    diesel::replace_into(t::tuning)
-        .values((
-            t::key.eq(&change.key),
-            t::value.eq(&change.value),
-            t::changed_at.eq(change.at.micros()),
-            t::changed_by.eq(&change.by),
-        ))
-        .execute(conn)?;
-    diesel::insert_into(a::tuning_audit)
-        .values((
-            a::key.eq(&change.key),
-            a::value.eq(&change.value),
-            a::changed_at.eq(change.at.micros()),
-            a::changed_by.eq(&change.by),
-        ))
-        .execute(conn)?;
+    for change in changes {
+        diesel::replace_into(t::tuning)
+            .values((
+                t::key.eq(&change.key),
+                t::value.eq(&change.value),
+                t::changed_at.eq(change.at.micros()),
+                t::changed_by.eq(&change.by),
+            ))
+            .execute(conn)?;
+        diesel::insert_into(a::tuning_audit)
+            .values((
+                a::key.eq(&change.key),
+                a::value.eq(&change.value),
+                a::changed_at.eq(change.at.micros()),
+                a::changed_by.eq(&change.by),
+            ))
+            .execute(conn)?;
+    }
     Ok(Ok(Appended))
 }
 
