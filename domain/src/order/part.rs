@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Failure, Order, OrderRequest, OrderState, RefundState, Wish};
-use crate::{Money, OrderId, RefundNo, Timestamp};
+use crate::{Money, OrderId, RefundNo, Timestamp, planted};
 
 /// Whose part an order is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,7 +216,11 @@ impl Order {
             amount,
             reason: reason.to_owned(),
         };
-        if !self.state.is_terminal() && self.recalled.is_some() && part.state == PartState::Paid {
+        if !self.state.is_terminal()
+            && self.recalled.is_some()
+            && part.state == PartState::Paid
+            && !planted::KEPT_PART
+        {
             duty.push(refund(RECALL, part.amount, "another part of the payment failed"));
         }
         for spread in self.spreads.iter().filter(|s| !s.state.is_final()) {
