@@ -11,6 +11,7 @@ use domain::{
 use store::{AppendError, Cause};
 
 use crate::{
+    causes::causes,
     house::House,
     intake::IntakeSlot,
     journal::JournalError,
@@ -134,9 +135,7 @@ fn parts(
 async fn remember(house: &House, request: &mut OrderRequest) -> Option<ChannelId> {
     let cached = house.cache.payer_channel_get(&request.payer.id).await;
     let serves = |line: &&crate::house::Line| {
-        let profile = &line.profile;
-        let allowed = request.channels.is_empty() || request.channels.contains(&profile.id);
-        allowed && profile.kind == ChannelKind::Credential && profile.scenes.contains(&request.scene)
+        line.profile.kind == ChannelKind::Credential && request.may_use(&line.profile)
     };
     let bare = request.scene == Scene::Jsapi && request.payer.accounts.is_empty();
     if !bare || house.lines.values().filter(serves).count() < 2 {
@@ -149,7 +148,7 @@ async fn remember(house: &House, request: &mut OrderRequest) -> Option<ChannelId
         }
         Ok(None) => cached,
         Err(error) => {
-            tracing::warn!(%error, "a payer's profile cannot be read");
+            tracing::warn!(error = %causes(&error), "a payer's profile cannot be read");
             cached
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct House {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
     pub(crate) tuning: TuningHandle,
+    /// One operator's change after another: each begins from what the one before left.
+    pub(crate) operators: tokio::sync::Mutex<()>,
     pub(crate) journal: JournalHandle,
     pub(crate) routes: Routes,
     /// Orders that wait for a channel.

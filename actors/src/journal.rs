@@ -13,7 +13,7 @@ use actix::{
 };
 use store::{AppendError, Appended, Entry, Store};
 use tokio::{sync::oneshot, time::Instant};
-use tracing::error;
+use tracing::{error, info};
 
 use crate::{handle::Handle, metric_definitions as metric, stats::Stats};
 
@@ -111,10 +111,29 @@ async fn commit(store: Arc<dyn Store>, stats: Arc<Stats>, group: Vec<Append>) {
     stats.commit_rows.add(u64::try_from(rows).unwrap_or(u64::MAX));
     metrics::histogram!(metric::COMMIT_SECONDS).record(started.elapsed().as_secs_f64());
     metrics::histogram!(metric::COMMIT_ROWS).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    watch(&stats, &outcomes);
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
         // A sender that hung up finds the row when it looks.
         let _hung_up = reply.send(outcome);
     }
+}
+
+/// Says once that the store refuses commits, and once that it takes them again: a full disk at noon is one line in the
+/// log, with the reason, and not one for every order.
+fn watch(stats: &Stats, outcomes: &[Result<Appended, AppendError>]) {
+    let refusal = outcomes.iter().find_map(|outcome| match outcome {
+        Err(AppendError::Unavailable { what }) => Some(what),
+        Ok(_) | Err(_) => None,
+    });
+    let before = stats.store_refuses.set(u64::from(refusal.is_some()));
+    match refusal {
+        Some(what) if before == 0 => {
+            error!(what, "the store refuses commits; orders are turned away until it takes them")
+        }
+        None if before > 0 => info!("the store takes commits again"),
+        Some(_) | None => return,
+    }
+    metrics::gauge!(metric::STORE_REFUSES).set(if refusal.is_some() { 1.0 } else { 0.0 });
 }
 
 impl Actor for Journal {

@@ -8,6 +8,7 @@
 mod accept;
 mod board;
 mod breaker;
+mod causes;
 mod chance;
 mod clock;
 mod courier;
@@ -36,6 +37,7 @@ mod webhook_sender;
 mod webhooks;
 
 pub use accept::{AcceptError, Accepted};
+pub use causes::causes;
 pub use chance::{Chance, SystemChance};
 pub use clock::{Clock, SystemClock};
 pub use courier::{Courier, HttpCourier, Parcel, WebhookOptions};

@@ -28,6 +28,8 @@ pub const ORDERS_WAITING: &str = "rushpay_orders_waiting";
 pub const COMMIT_ROWS: &str = "rushpay_commit_rows";
 /// Seconds a commit took.
 pub const COMMIT_SECONDS: &str = "rushpay_commit_seconds";
+/// One while the store refuses commits, else zero.
+pub const STORE_REFUSES: &str = "rushpay_store_refuses";
 /// Webhook tries, by outcome.
 pub const WEBHOOKS: &str = "rushpay_webhooks_total";
 /// Webhooks that are due, now or later.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    causes::causes,
     metric_definitions as metric,
     order::{HearError, Heard},
     service::Service,
@@ -139,7 +140,7 @@ impl Service {
             took_us,
         };
         if let Err(error) = self.house().journal.queue_at_leisure(Entry::Notification(row)) {
-            warn!(%error, "a notification was not kept in the log");
+            warn!(error = %causes(&error), "a notification was not kept in the log");
         }
     }
 }

@@ -29,6 +29,7 @@ pub use fixes::ConfirmError;
 use overdue::Overdue;
 
 use crate::{
+    causes::causes,
     courier::WebhookOptions,
     house::House,
     reconciliation::{Reconciliation, ReconciliationOptions, WorkError, campus_day, campus_hour},
@@ -200,7 +201,7 @@ impl Actor for Reconciler {
             }
             actix::spawn(async move {
                 if let Err(error) = inner.round().await {
-                    error!(%error, "a round of reconciliation failed; it is repeated");
+                    error!(error = %causes(&error), "a round of reconciliation failed; it is repeated");
                     inner.not_before.set(inner.house.clock.now().plus(PAUSE));
                 }
                 inner.busy.set(false);
@@ -217,7 +218,7 @@ impl Handler<Confirm> for Reconciler {
         actix::spawn(async move {
             let confirmed = inner.confirm(message.id, &message.asked).await;
             if let Err(error) = inner.work.publish().await {
-                warn!(%error, "the metric of differences is behind");
+                warn!(error = %causes(&error), "the metric of differences is behind");
             }
             let _caller_gone = message.reply.send(confirmed);
         });

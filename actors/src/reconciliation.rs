@@ -21,7 +21,7 @@ use tracing::{info, warn};
 pub use day::{campus_day, campus_hour, parse_day};
 pub use matching::EDGE;
 
-use crate::clock::Clock;
+use crate::{causes::causes, clock::Clock};
 use files::Files;
 
 /// Nobody else may work on a run for so long after a step; each step renews it.
@@ -294,7 +294,7 @@ impl Reconciliation {
     async fn let_go(&self, run: BillRun) {
         let now = self.clock.now();
         if let Err(error) = self.store.bills().bill_run_claim(run.id, &self.owner, now, now).await {
-            warn!(%error, "a lease runs out by itself");
+            warn!(error = %causes(&error), "a lease runs out by itself");
         }
     }
 

@@ -14,6 +14,7 @@ use domain::{ChannelId, OrderId, order::Order};
 use tracing::{info, warn};
 
 use crate::{
+    causes::causes,
     handle::Handle,
     house::{House, shard},
     order::{Hear, HearError, Look, OrderActor, PartPoke, RegisterPollsAgain, StillOpenAt, Stop, Turn},
@@ -122,7 +123,7 @@ impl OrderRegistry {
         async move { store.orders_open(after, SWEEP_PAGE).await }
             .into_actor(self)
             .map(move |page, registry, ctx| match page {
-                Err(error) => warn!(%error, "the sweep could not read open orders; the next one tries again"),
+                Err(error) => warn!(error = %causes(&error), "the sweep could not read open orders; the next one tries again"),
                 Ok(ids) => {
                     let mut revived = revived;
                     for id in &ids {

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use crate::{
+    causes::causes,
     chance::{Chance, share},
     gateway,
     house::House,
@@ -225,7 +226,7 @@ impl ChannelRouter {
             reason: change.reason.clone(),
         });
         if let Err(error) = self.house.journal.queue_at_leisure(row) {
-            warn!(%error, "a channel's change of state was not kept");
+            warn!(error = %causes(&error), "a channel's change of state was not kept");
         }
     }
 }

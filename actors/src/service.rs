@@ -6,7 +6,7 @@ use domain::{
     ChannelId, OrderId, Timestamp,
     channel::ChannelProfile,
     order::{Event, Order, OrderRequest},
-    tuning::{Change, Tuning, TuningError},
+    tuning::{Change, Tuning, TuningError, Value},
 };
 use store::{Cause, Entry, Store, StoredEvent, TuningChange};
 use tokio::sync::oneshot;
@@ -184,22 +184,28 @@ impl Service {
     }
 
     /// Changes thresholds: validated, made durable with their author, then in force here at once and on
-    /// every other node within a second. All or nothing.
+    /// every other node within a second. All or nothing; operators come one after another.
     ///
     /// # Errors
-    /// [`TuneError::Invalid`] names every fault; [`TuneError::Store`]: nothing changed.
+    /// [`TuneError::Invalid`] names every fault; [`TuneError::Store`]: not known to be durable. It is in force within a
+    /// second, whole, or it is not; the same again settles it.
     pub async fn tune(&self, changes: Vec<(String, String)>, by: &str) -> Result<Vec<Change>, TuneError> {
+        let _one_at_a_time = self.house.operators.lock().await;
         let before = self.house.tuning.get();
-        let next = before.patch(changes).map_err(TuneError::Invalid)?;
+        let next =
+            before.patch(changes.iter().map(|(key, value)| (key, value))).map_err(TuneError::Invalid)?;
         let changed = next.changes_since(&before);
-        for change in &changed {
-            let row = TuningChange {
-                key: change.key.to_owned(),
-                value: change.to.to_string(),
-                at: self.house.clock.now(),
-                by: by.to_owned(),
-            };
-            self.house.journal.append(Entry::Tuning(row)).await.map_err(TuneError::Store)?;
+        // Also what is in force already: after a commit of unknown fate the store may hold something else.
+        let named = Tuning::keys().into_iter().filter(|k| changes.iter().any(|(key, _)| key == k.key));
+        let row = |key: &str, value: Value| TuningChange {
+            key: key.to_owned(),
+            value: value.to_string(),
+            at: self.house.clock.now(),
+            by: by.to_owned(),
+        };
+        let rows: Vec<TuningChange> = named.filter_map(|k| Some(row(k.key, next.get(k.key)?))).collect();
+        if !rows.is_empty() {
+            self.house.journal.append(Entry::Tuning(rows)).await.map_err(TuneError::Store)?;
         }
         tracing::info!(by, changes = changed.len(), "thresholds changed");
         self.house.tuning.put(next);
@@ -210,13 +216,12 @@ impl Service {
     /// other node within a second, kept over a restart. Open attempts go on; new ones start elsewhere. Repeating is safe.
     ///
     /// # Errors
-    /// The act could not be stored; nothing changed.
+    /// The act is not known to be durable: it is in force within a second, or it is not. The same again settles it.
     pub async fn disable(&self, channel: &ChannelId, out: bool, by: &str) -> Result<(), JournalError> {
+        let _one_at_a_time = self.house.operators.lock().await;
         let mut disabled = self.house.routes.disabled_now();
-        let changed = if out { disabled.insert(channel.clone()) } else { disabled.remove(channel) };
-        if !changed {
-            return Ok(());
-        }
+        // Written even if it seems to be so: after a commit of unknown fate the store may hold something else.
+        let _was_so = if out { disabled.insert(channel.clone()) } else { disabled.remove(channel) };
         let mut names: Vec<&str> = disabled.iter().map(ChannelId::as_str).collect();
         names.sort_unstable();
         let row = TuningChange {
@@ -225,7 +230,7 @@ impl Service {
             at: self.house.clock.now(),
             by: by.to_owned(),
         };
-        self.house.journal.append(Entry::Tuning(row)).await?;
+        self.house.journal.append(Entry::Tuning(vec![row])).await?;
         tracing::info!(channel.name = %channel, out, by, "an operator took a channel out or put it back");
         self.house.routes.disable(disabled);
         Ok(())
@@ -261,6 +266,17 @@ impl Service {
     #[must_use]
     pub fn unrouted(&self) -> u64 {
         self.intake.taken()
+    }
+
+    /// Whether commits succeed, as far as it is known: after one that the store refused, another is tried.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the store refuses still.
+    pub async fn commits(&self) -> Result<(), JournalError> {
+        if self.house.stats.store_refuses.get() > 0 {
+            self.house.journal.append(Entry::Probe).await?;
+        }
+        Ok(())
     }
 
     /// The store, for readers (admin lists, audit).

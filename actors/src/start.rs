@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use crate::{
     board::Board,
     breaker::Breaker,
+    causes::causes,
     chance::Chance,
     clock::Clock,
     courier::WebhookOptions,
@@ -125,11 +126,13 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         let profile = channel.profile().clone();
         let meter = Meter::new(profile.id.clone(), parts.clock.clone(), Breaker::tuned(&tuning.get()));
         meters.push((profile.id.clone(), meter.clone()));
+        // The router looks a moment later; until then nothing may begin on a channel that operators took out.
+        let out = stored.disabled.contains(&profile.id);
         views.push(ChannelView {
             profile: profile.clone(),
-            state: ChannelState::Healthy,
+            state: if out { ChannelState::Disabled } else { ChannelState::Healthy },
             probe_due: false,
-            reason: "just started".to_owned(),
+            reason: if out { "disabled by an operator" } else { "just started" }.to_owned(),
         });
         let line = Line {
             profile: profile.clone(),
@@ -152,6 +155,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartError> {
         routes: Routes::new(views, meters, tuning.clone(), parts.chance.clone()),
         chance: parts.chance,
         tuning,
+        operators: tokio::sync::Mutex::default(),
         make_up: MakeUp::default(),
         journal: JournalHandle::default(),
         lines,
@@ -282,7 +286,9 @@ async fn remember_payers(house: Arc<House>) {
                 }
             }
         }
-        Err(error) => warn!(%error, "payers begin by preference: their profiles cannot be read"),
+        Err(error) => {
+            warn!(error = %causes(&error), "payers begin by preference: their profiles cannot be read")
+        }
     }
 }
 
@@ -321,6 +327,8 @@ async fn follow_tuning(house: Arc<House>, base: Tuning) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // Between an operator's commit and its taking effect here, the store is ahead of this node.
+        let _none_at_work = house.operators.lock().await;
         let disabled_before = house.routes.disabled_now();
         match stored(&base, &*house.store).await {
             Ok(stored) => {
@@ -336,7 +344,9 @@ async fn follow_tuning(house: Arc<House>, base: Tuning) {
                 info!(?changes, "thresholds changed elsewhere are in force here");
                 house.tuning.put(tuning);
             }
-            Err(error) => warn!(%error, "thresholds could not be read; the ones in force stay"),
+            Err(error) => {
+                warn!(error = %causes(&error), "thresholds could not be read; the ones in force stay")
+            }
         }
     }
 }

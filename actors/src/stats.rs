@@ -25,6 +25,11 @@ impl Counter {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Another value; gives the one before.
+    pub fn set(&self, n: u64) -> u64 {
+        self.0.swap(n, Ordering::Relaxed)
+    }
+
     /// The present value.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -79,6 +84,8 @@ stats! {
     commits,
     /// Entries in these transactions.
     commit_rows,
+    /// Gauge: 1 while the store refuses commits.
+    store_refuses,
     /// Transitions of orders.
     transitions,
     /// Webhooks delivered.

@@ -30,6 +30,7 @@ use tracing::{info, warn};
 
 use self::{delivery::Outcome, lane::Lane};
 use crate::{
+    causes::causes,
     courier::WebhookOptions,
     handle::{Handle, Undelivered},
     house::House,
@@ -195,7 +196,7 @@ impl WebhookSender {
                 match view {
                     Ok(view) => sender.take(view),
                     Err(error) => {
-                        warn!(%error, "due webhooks could not be read; the next look tries again");
+                        warn!(error = %causes(&error), "due webhooks could not be read; the next look tries again");
                         sender.expect(sender.house.clock.now());
                     }
                 }
@@ -329,7 +330,7 @@ async fn count(house: Arc<House>) {
             metrics::gauge!(metric::WEBHOOKS_DUE).set(small(due));
             metrics::gauge!(metric::WEBHOOK_OLDEST_DUE).set(waits.as_secs_f64());
         }
-        Err(error) => warn!(%error, "webhooks could not be counted"),
+        Err(error) => warn!(error = %causes(&error), "webhooks could not be counted"),
     }
 }
 

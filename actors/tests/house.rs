@@ -155,6 +155,35 @@ async fn thresholds_change_at_runtime_are_validated_and_survive_a_restart() {
     second.running.stop(Duration::from_secs(2)).await;
 }
 
+#[actix_rt::test]
+async fn two_operators_in_one_moment_both_count_and_a_channel_that_is_out_stays_out_from_the_start_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wechat, alipay) =
+        (Double::new("wechat", ChannelKind::Credential), Double::new("alipay", ChannelKind::Credential));
+    let channels = || vec![wechat.clone(), alipay.clone()];
+    let first = house(dir.path(), channels(), Tuning::default()).await;
+    let (one, two) = (domain::ChannelId::new("wechat").unwrap(), domain::ChannelId::new("alipay").unwrap());
+    let set = |key: &str| first.service.tune(vec![(key.to_owned(), "700".to_owned())], "op");
+    let (a, b, c, d) = tokio::join!(
+        first.service.disable(&one, true, "op"),
+        first.service.disable(&two, true, "another"),
+        set("hedge_after_ms"),
+        set("poll_every_ms"),
+    );
+    assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok());
+    let tuning = first.service.tuning();
+    assert_eq!((tuning.hedge_after_ms, tuning.poll_every_ms), (700, 700));
+    first.running.stop(Duration::from_secs(2)).await;
+    drop((first.service, first.store));
+
+    let second = house(dir.path(), channels(), Tuning::default()).await;
+    let id = second.service.accept(request("O1", 500, &[]), "h".to_owned()).await.unwrap().id;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let order = second.service.order_load(id).await.unwrap().unwrap();
+    assert!(order.attempts.is_empty(), "{:?}", order.attempts);
+    second.running.stop(Duration::from_secs(2)).await;
+}
+
 fn held(fen: i64) -> Event {
     let capture = domain::Capture {
         amount: domain::Money::from_fen(fen).unwrap(),

@@ -8,7 +8,9 @@
         feature = "planted-expose-early",
         feature = "planted-failed-on-silence",
         feature = "planted-forgotten-refund",
-        feature = "planted-double-count"
+        feature = "planted-double-count",
+        feature = "planted-kept-part",
+        feature = "planted-panic"
     )
 ))]
 compile_error!("a planted bug is for the simulator's own test and must not be in a release build");
@@ -21,3 +23,7 @@ pub(crate) const FAILED_ON_SILENCE: bool = cfg!(feature = "planted-failed-on-sil
 pub(crate) const FORGOTTEN_REFUND: bool = cfg!(feature = "planted-forgotten-refund");
 /// The same word about a capture, heard again, is another capture.
 pub(crate) const DOUBLE_COUNT: bool = cfg!(feature = "planted-double-count");
+/// A paid part of a failed whole counts as sent back, and is not.
+pub(crate) const KEPT_PART: bool = cfg!(feature = "planted-kept-part");
+/// A refund that a channel gave up ends the actor that hears of it.
+pub(crate) const PANIC: bool = cfg!(feature = "planted-panic");

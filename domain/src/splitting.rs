@@ -3,7 +3,7 @@
 //! The parts sum to the amount exactly, are as few as possible, and differ by at most one fen, so that no
 //! payer is asked for a last fen. Which limit applies, and what becomes of the parts, is left to others.
 
-use crate::{ChannelKind, Money, channel::ChannelProfile, order::OrderRequest};
+use crate::{Money, channel::ChannelProfile, order::OrderRequest};
 
 /// How many parts an amount may be cut into: a payer has to pay each of them.
 pub const PARTS_MAX: i64 = 20;
@@ -58,13 +58,8 @@ pub fn split(amount: Money, limit: Money) -> Result<Vec<Money>, SplitError> {
 /// Zero if it can use none.
 #[must_use]
 pub fn limit_of<'p>(request: &OrderRequest, profiles: impl Iterator<Item = &'p ChannelProfile>) -> Money {
-    let usable = |p: &&ChannelProfile| {
-        let allowed = request.channels.is_empty() || request.channels.contains(&p.id);
-        let agreed = p.kind == ChannelKind::Credential || request.consents.contains(&p.id);
-        allowed && agreed && p.scenes.contains(&request.scene)
-    };
     let limit = |p: &ChannelProfile| p.limit_for(&request.payer.account_type, request.scene);
-    profiles.filter(usable).map(limit).max().unwrap_or_default()
+    profiles.filter(|p| request.may_use(p)).map(limit).max().unwrap_or_default()
 }
 
 #[cfg(test)]

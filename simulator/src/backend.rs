@@ -50,6 +50,7 @@ impl Courier for SimCourier {
             } else {
                 (true, Ok(200), world.dice.ms(4, 60))
             };
+            world.no_part_is_told(told.data.id, told.r#type);
             if fate.0 {
                 world.told.insert((told.data.id.to_owned(), told.r#type.to_owned()));
             }

@@ -13,8 +13,8 @@ use channels::{
 use domain::{
     Answer, Capture, ChannelOrderNo, Found, Money, RefundNo, Scene, Timestamp,
     channel::{
-        ChannelProfile, CloseAnswer, Fault, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer, RefundAsk,
-        StillOpen, TradeKey,
+        ChannelProfile, CloseAnswer, Fault, Limit, PrepayAnswer, PrepayAsk, QueryAnswer, RefundAnswer,
+        RefundAsk, StillOpen, TradeKey,
     },
 };
 use jiff::civil::Date;
@@ -29,6 +29,10 @@ use crate::{
 const DEATH: f64 = 1.0 / 12_000.0;
 /// Longer than any deadline.
 const NEVER: Duration = Duration::from_secs(3_600);
+/// What each channel takes in one payment, in fen: an order above all that it can use is paid in parts.
+const LIMITS: [i64; 4] = [100_000, 80_000, 50_000, 30_000];
+/// The first channel takes less of a browser.
+const H5_LIMIT: i64 = 60_000;
 
 /// One simulated channel.
 pub(crate) struct SimChannel {
@@ -44,8 +48,13 @@ impl SimChannel {
             id,
             kind: World::kind(index),
             scenes: vec![Scene::Native, Scene::Jsapi, Scene::H5],
-            limit: Money::from_fen(100_000).ok()?,
-            limits: Vec::new(),
+            limit: Money::from_fen(*LIMITS.get(index)?).ok()?,
+            limits: if index == 0 {
+                let amount = Money::from_fen(H5_LIMIT).ok()?;
+                vec![Limit { account_type: None, scene: Some(Scene::H5), amount }]
+            } else {
+                Vec::new()
+            },
         };
         Some(SimChannel { index, profile, reality: reality.clone() })
     }

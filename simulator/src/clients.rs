@@ -25,6 +25,14 @@ pub(crate) enum Plan {
     Switches(bool),
 }
 
+/// Above every channel's limit, in fen.
+const BANQUET: (u64, u64) = (100_001, 400_000);
+
+/// Whose number it is.
+fn order_of(number: &str) -> Option<OrderId> {
+    number.get(..26).and_then(|id| id.parse().ok())
+}
+
 /// One order of a backend and its payer.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -49,6 +57,16 @@ pub(crate) struct View {
     pub(crate) amount_fen: i64,
     #[serde(default)]
     pub(crate) credential: Option<Shown>,
+    #[serde(default)]
+    pub(crate) parts: Vec<PartShown>,
+}
+
+/// One part of an order that is paid in parts.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PartShown {
+    pub(crate) state: String,
+    /// The address of its order.
+    pub(crate) order: String,
 }
 
 /// The credential in it.
@@ -70,7 +88,11 @@ impl World {
         } else {
             Vec::new()
         };
-        let amount_fen = i64::try_from(dice.below(6_000)).unwrap_or(0) + 100;
+        // A meal, a feast that not every channel takes, or a banquet that none takes in one payment.
+        let (least, most) =
+            dice.pick(&[(0.955, (100, 6_099)), (0.015, (30_000, 100_000)), (0.03, BANQUET)], (100, 6_099));
+        let amount_fen = i64::try_from(least + dice.below(most - least + 1)).unwrap_or(0);
+        let banquet = least == BANQUET.0;
         let plan = dice.pick(
             &[
                 (0.76, Plan::Pays),
@@ -87,7 +109,7 @@ impl World {
         let asks_back = dice.happens(0.04).then(|| {
             if dice.happens(0.5) { amount_fen } else { 1 + i64::try_from(dice.below(100)).unwrap_or(0) }
         });
-        let expires = dice.ms(45_000, 600_000);
+        let expires = if banquet { dice.ms(60_000, 900_000) } else { dice.ms(45_000, 600_000) };
         let merchant = dice.below(5);
         let request = OrderRequest {
             order_no: format!("S{n}"),
@@ -120,11 +142,15 @@ impl World {
             Plan::Cancels(_) => "orders called off",
             Plan::Switches(_) => "payers who switch",
         });
+        if banquet {
+            self.count("banquets");
+        }
         self.clients.push(Client {
             request: Arc::new(request),
             plan,
             accepted: None,
-            looks: 9,
+            // In parts there is more to see.
+            looks: if banquet { 60 } else { 9 },
             seen: Vec::new(),
             asks_back,
             asked: false,
@@ -179,18 +205,25 @@ impl World {
         if client.seen.iter().any(|seen| seen == number) {
             return Duration::ZERO;
         }
+        // What was seen of other parts is no other way to pay this one.
+        let of = order_of(number);
+        let first_of_all = client.seen.is_empty();
+        let is_part = of.is_some() && of != client.accepted;
         client.seen.push(number.to_owned());
-        let (plan, request, earlier) = (client.plan, client.request.clone(), client.seen.len() - 1);
-        let mut seen = client.seen.clone();
+        let mut seen: Vec<String> =
+            client.seen.iter().filter(|number| order_of(number) == of).cloned().collect();
+        let (plan, request, earlier) = (client.plan, client.request.clone(), seen.len() - 1);
         self.oracle.shown.insert(number.to_owned());
         let taken = seen.iter().any(|number| self.books.capture(number).is_some());
         let think = self.dice.ms(800, 25_000);
+        let asked = self.books.trades.get(number).map_or(request.amount, |entry| entry.amount);
         let amount = if self.mischief(0.001) {
             self.count("wrong amounts taken");
-            request.amount.checked_add(Money::from_fen(1).unwrap_or(Money::ZERO)).unwrap_or(request.amount)
+            asked.checked_add(Money::from_fen(1).unwrap_or(Money::ZERO)).unwrap_or(asked)
         } else {
-            request.amount
+            asked
         };
+        let plan = if is_part { self.mood(plan, first_of_all || earlier > 0) } else { plan };
         let defiant = self.mischief(0.03);
         let late = request.expires_at.since(self.now) + self.dice.ms(0, 100_000);
         match plan {
@@ -226,6 +259,19 @@ impl World {
         think + self.dice.ms(200, 1_200)
     }
 
+    /// What becomes of a plan at one part: payers grow tired, and do what they meant to at some part or other.
+    fn mood(&mut self, plan: Plan, begins: bool) -> Plan {
+        let otherwise = match plan {
+            Plan::Pays if !begins && self.dice.happens(0.05) => {
+                self.count("payers who give up halfway");
+                return Plan::Never;
+            }
+            Plan::Pays | Plan::Never => return plan,
+            Plan::PaysLate | Plan::PaysTwice | Plan::Cancels(_) | Plan::Switches(_) => Plan::Pays,
+        };
+        if self.dice.happens(0.5) { plan } else { otherwise }
+    }
+
     /// The payer reads "paid": it must be true, to the fen.
     fn thinks_it_is_paid(&mut self, n: usize, view: &View) {
         if !self.oracle.holds_exactly(&self.books, view.id, view.amount_fen) {
@@ -244,6 +290,12 @@ impl World {
             self.count("refunds asked for");
             self.errand(after, Errand::AskRefund(n));
         }
+    }
+
+    /// The order behind what the payer sees: of an order in parts the part whose turn it is.
+    pub(crate) fn at_hand(&self, n: usize) -> Option<OrderId> {
+        let client = self.clients.get(n)?;
+        client.seen.last().and_then(|number| order_of(number)).or(client.accepted)
     }
 
     /// How much the backend asks back, and for which order.

@@ -13,8 +13,11 @@ mod clock;
 mod dice;
 mod life;
 mod oracle;
+mod panics;
+mod parts;
 mod store;
 mod trades;
+mod tuner;
 mod weather;
 mod world;
 
@@ -29,6 +32,7 @@ use serde::Serialize;
 use dice::{Dice, HouseDice};
 use life::{Day, End, Site};
 pub use oracle::Violation;
+use panics::Ear;
 use world::Reality;
 
 /// The first simulated morning, 11:00 at the campus.
@@ -97,6 +101,7 @@ pub fn quantile_of(sorted: &[u64], quantile: f64) -> u64 {
 /// # Errors
 /// The simulation itself could not run: no memory database, no runtime.
 pub fn simulate(options: &Options, progress: &dyn Fn(u64)) -> anyhow::Result<Outcome> {
+    let ear = Ear::open();
     let reality = Arc::new(Reality::new(options.seed, MORNING));
     let store = Arc::new(SqliteStore::in_memory().context("making a store in memory")?);
     let chance = Arc::new(HouseDice::new(options.seed));
@@ -116,7 +121,12 @@ pub fn simulate(options: &Options, progress: &dyn Fn(u64)) -> anyhow::Result<Out
         let began = reality.clock.now();
         let end = loop {
             let end = site.live(&mut day)?;
-            reality.with(|world| progress(u64::try_from(world.clients.len()).unwrap_or(u64::MAX)));
+            reality.with(|world| {
+                progress(u64::try_from(world.clients.len()).unwrap_or(u64::MAX));
+                for said in ear.take() {
+                    world.outrage("panic", None, said);
+                }
+            });
             if end != End::Died {
                 break end;
             }

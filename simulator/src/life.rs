@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use channels::Channel;
 use domain::{
     Evidence, EvidenceSource, Found, OrderId, Timestamp,
-    order::{Event, RefundState},
+    order::{Event, Order, PartState, RefundState},
     tuning::Tuning,
 };
 use store::{Cause, SqliteStore, Store as _};
@@ -23,6 +23,7 @@ use crate::{
     clients::View,
     dice::HouseDice,
     store::FaultyStore,
+    tuner::operate,
     world::{CHANNELS, DIRECT, Errand, Reality},
 };
 
@@ -200,7 +201,7 @@ impl Site {
         if now >= bill_due {
             day.last_bill = Some(now);
             for (id, event) in self.bill(&open, unknown).await {
-                let source = if matches!(event, Event::HeldReturned { .. }) { "operator" } else { "bill" };
+                let source = if matches!(event, Event::Found { .. }) { "bill" } else { "operator" };
                 let cause = Cause::new(event.label(), source, "the simulated evening");
                 let _declined_or_heard = service.hear(id, event, cause).await;
             }
@@ -248,6 +249,7 @@ impl Site {
         }
         for id in open {
             let Ok(Some(order)) = self.store.order_load(*id).await else { continue };
+            says.extend(self.left_behind(&order).await);
             for attempt in order.attempts.iter().filter(|a| order.is_held(a)) {
                 let gave_up =
                     order.refunds.iter().any(|r| r.attempt == attempt.no && r.state == RefundState::Failed);
@@ -256,6 +258,28 @@ impl Site {
                 } else if let Some(evidence) = evidence(id.channel_order_no(attempt.no).as_str()) {
                     says.push((*id, Event::Found { no: attempt.no, evidence }));
                 }
+            }
+        }
+        says
+    }
+}
+
+impl Site {
+    /// Paid parts of a failed whole that a channel gave up sending back: an operator sends them under a new number.
+    async fn left_behind(&self, whole: &Order) -> Vec<(OrderId, Event)> {
+        let mut says = Vec::new();
+        for part in
+            whole.parts.iter().filter(|part| whole.recalled.is_some() && part.state == PartState::Paid)
+        {
+            let Ok(Some(part)) = self.store.order_load(part.id).await else { continue };
+            let open = part.refunds.iter().any(|refund| !refund.state.is_final());
+            if !open && part.refunds.iter().any(|refund| refund.state == RefundState::Failed) {
+                let event = Event::RefundAsked {
+                    backend_no: format!("again-{}", part.refunds.len()),
+                    amount: part.net_captured(),
+                    reason: "given up before".to_owned(),
+                };
+                says.push((part.id, event));
             }
         }
         says
@@ -286,11 +310,12 @@ async fn run(errand: Errand, reality: &Reality, service: Service) {
         }
         Errand::Look(n) => {
             let Some(id) = accepted(reality, n) else { return };
-            let hint = reality.with(|world| world.dice.happens(0.3));
+            let (hint, at_hand) =
+                reality.with(|world| (world.dice.happens(0.3), world.at_hand(n).unwrap_or(id)));
             if hint {
-                service.hint(id);
+                service.hint(at_hand);
             }
-            let view = match service.order(id).await {
+            let mut view = match service.order(id).await {
                 Ok(Some(body)) => serde_json::from_slice::<View>(&body.json).ok(),
                 Ok(None) => {
                     let what = format!("order {id} was accepted, and reading it finds nothing");
@@ -299,16 +324,32 @@ async fn run(errand: Errand, reality: &Reality, service: Service) {
                 }
                 Err(_) => None,
             };
+            if let Some(whole) = &mut view {
+                let turn = whole.parts.iter().find(|part| part.state == "payable");
+                let part = turn.and_then(|part| part.order.rsplit('/').next()?.parse().ok());
+                if let Some(part) = part
+                    && let Ok(Some(body)) = service.order(part).await
+                {
+                    let part = serde_json::from_slice::<View>(&body.json).ok();
+                    whole.credential = part.and_then(|part| part.credential);
+                }
+            }
             reality.with(|world| world.looked(n, view.as_ref()));
         }
         Errand::Cancel(n) => {
-            let Some(id) = accepted(reality, n) else { return };
+            // Of an order in parts sometimes only the part in front of the payer is called off.
+            let id = reality.with(|world| {
+                let whole = world.clients.get(n).and_then(|client| client.accepted);
+                let part = world.at_hand(n).filter(|part| Some(*part) != whole);
+                part.filter(|_| world.dice.happens(0.3)).or(whole)
+            });
+            let Some(id) = id else { return };
             let event = Event::CancelAsked;
             let cause = Cause::new(event.label(), "api", "");
             let _rejected_or_heard = service.hear(id, event, cause).await;
         }
         Errand::Switch(n) => {
-            let Some(id) = accepted(reality, n) else { return };
+            let Some(id) = reality.with(|world| world.at_hand(n)) else { return };
             let (to, consent) = reality.with(|world| {
                 let to = world
                     .dice
@@ -328,8 +369,10 @@ async fn run(errand: Errand, reality: &Reality, service: Service) {
             let event =
                 Event::RefundAsked { backend_no: format!("R{n}"), amount, reason: "sold out".to_owned() };
             let cause = Cause::new(event.label(), "api", "");
-            let _rejected_or_heard = service.hear(id, event, cause).await;
+            let heard = service.hear(id, event, cause).await.is_ok();
+            reality.with(|world| world.asked_back(id, amount, heard));
         }
+        Errand::Operate => operate(reality, &service).await,
         Errand::Notify(notice) => {
             let (call, channel) = reality.with(|world| {
                 let id = world.lines.get(notice.channel).map(|line| line.id.clone());

@@ -18,6 +18,7 @@ use serde::Serialize;
 use store::{AuditRange, Error, OrderCommit, SqliteStore, Store as _};
 
 use crate::{
+    parts::Wholes,
     trades::{Books, Stands, Trade},
     world::World,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Oracle {
     pub(crate) waited: Vec<Duration>,
     /// The same with an excuse: the channel was out of reach when the surplus was found, or the process died meanwhile.
     pub(crate) waited_excused: Vec<Duration>,
+    /// Orders in parts, as they were cut, and whose each part is.
+    pub(crate) wholes: Wholes,
     pub(crate) commits: u64,
     /// FNV-1a over everything that became durable.
     pub(crate) digest: u64,
@@ -69,6 +72,7 @@ impl Default for Oracle {
             waiting: BTreeMap::new(),
             waited: Vec::new(),
             waited_excused: Vec::new(),
+            wholes: Wholes::default(),
             commits: 0,
             digest: 0xcbf2_9ce4_8422_2325,
         }
@@ -97,6 +101,11 @@ impl Oracle {
 
     /// True if some channel took exactly this much for the order.
     pub(crate) fn holds_exactly(&self, books: &Books, id: OrderId, fen: i64) -> bool {
+        if let Some(parts) = self.wholes.parts(id) {
+            let sum: i64 = parts.iter().map(|part| part.amount.fen()).sum();
+            return sum == fen
+                && parts.iter().all(|part| self.holds_exactly(books, part.id, part.amount.fen()));
+        }
         let id = id.to_string();
         let of = books.trades.range(id.clone()..).take_while(|(number, _)| number.starts_with(&id));
         of.into_iter().any(|(_, e)| matches!(&e.trade, Trade::Paid(capture) if capture.amount.fen() == fen))
@@ -124,6 +133,7 @@ impl World {
             Ok(facts) => self.oracle.absorb(&facts),
             Err(error) => self.outrage("facts_unwritable", Some(order.id), error.to_string()),
         }
+        self.part_committed(order, &commit.facts);
         for fact in &commit.facts {
             if let Some((code, detail)) = self.untrue(order, fact) {
                 self.outrage(code, Some(order.id), detail);
@@ -146,6 +156,10 @@ impl World {
         let now = self.now;
         let number = |no| order.id.channel_order_no(no).to_string();
         match fact {
+            Fact::AttemptPlanned { channel, at, .. } if self.is_out(channel, *at) => Some((
+                "begun_on_a_channel_that_is_out",
+                format!("order {} begins on {channel}, which operators have taken out", order.id),
+            )),
             Fact::Captured { no, capture, .. } => {
                 let number = number(*no);
                 let truth = self.books.capture(&number).cloned();
@@ -192,6 +206,17 @@ impl World {
                 let excused = channel.is_none_or(|line| line.weather.is_out_of_reach());
                 self.oracle.waiting.insert(refund_no.to_string(), (now, excused));
                 None
+            }
+            Fact::StateChanged { to: OrderState::Success, .. } if order.is_split() => {
+                (!self.oracle.holds_exactly(&self.books, order.id, order.request.amount.fen())).then(|| {
+                    (
+                        "success_untrue",
+                        format!(
+                            "order {} of {} succeeds, and its parts did not take that",
+                            order.id, order.request.amount
+                        ),
+                    )
+                })
             }
             Fact::StateChanged { to: OrderState::Success, .. } => {
                 let taken = order.kept.and_then(|no| self.books.capture(&number(no)).map(|c| c.amount));
@@ -249,7 +274,7 @@ impl World {
     /// The store cannot be read.
     pub(crate) async fn evening(&mut self, store: &SqliteStore) -> Result<BTreeMap<String, u64>, Error> {
         let mut auditor = Auditor::with_channels();
-        let mut there = BTreeSet::new();
+        let (mut there, mut wholes) = (BTreeSet::new(), Vec::new());
         let mut pages = store.audit_scan(AuditRange::default()).await?;
         while let Some(page) = pages.recv().await {
             let page = match page {
@@ -264,6 +289,9 @@ impl World {
                 let Some(row) = &account.row else { continue };
                 let id: Option<OrderId> = account.id.parse().ok();
                 there.extend(id);
+                if let Some(id) = id.filter(|_| row.parts > 0) {
+                    wholes.push((id, row.state.clone()));
+                }
                 if row.settled == 0 {
                     let what = format!(
                         "order {} is {} and still owes something at the end of the day",
@@ -284,6 +312,9 @@ impl World {
             }
         }
         self.channel_lines().for_each(|line| auditor.channel_line(&line));
+        for (id, state) in wholes {
+            self.whole_in_the_evening(id, &state);
+        }
         let report = auditor.finish();
         for violation in report.violations {
             let order = violation.order.and_then(|id| id.parse().ok());

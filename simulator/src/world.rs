@@ -21,6 +21,7 @@ use crate::{
     dice::Dice,
     oracle::Oracle,
     trades::{Books, Debit, Stands, Start},
+    tuner::Operators,
     weather::{Fate, Weather},
 };
 
@@ -74,6 +75,8 @@ pub(crate) enum Errand {
     AskRefund(usize),
     /// A channel calls.
     Notify(Notice),
+    /// Operators look at what is set, and change it.
+    Operate,
 }
 
 /// A call that is carried out when nobody waits for it any more.
@@ -101,6 +104,7 @@ pub(crate) struct World {
     pub(crate) lines: Vec<Line>,
     pub(crate) clients: Vec<Client>,
     pub(crate) oracle: Oracle,
+    pub(crate) operators: Operators,
     /// How often each misbehaviour, and each thing worth counting, happened.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// The process is gone: nothing it still tries has an effect.
@@ -137,6 +141,7 @@ impl Reality {
             lines,
             clients: Vec::new(),
             oracle: Oracle::default(),
+            operators: Operators::default(),
             counts: BTreeMap::new(),
             dead: false,
             calm: false,
@@ -275,6 +280,7 @@ impl World {
             let rotation = self.dice.ms(1_000, minutes);
             self.arrange(rotation, Happening::RotateKey(channel));
         }
+        self.operators_come();
         for _ in 0..cuts {
             let at = self.dice.ms(1_000, minutes);
             self.arrange(at, Happening::PowerCut);

@@ -5,7 +5,9 @@
     feature = "planted-expose-early",
     feature = "planted-failed-on-silence",
     feature = "planted-forgotten-refund",
-    feature = "planted-double-count"
+    feature = "planted-double-count",
+    feature = "planted-kept-part",
+    feature = "planted-panic"
 ))]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 

@@ -18,6 +18,7 @@ use ::loadtest::{
 };
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use store::{SqliteOptions, SqliteStore};
@@ -194,8 +195,13 @@ impl House {
     }
 
     async fn takes_orders(&self) -> bool {
+        self.readiness().await.is_some_and(|status| status.is_success())
+    }
+
+    /// What `/readyz` says; none if nothing answers.
+    pub(super) async fn readiness(&self) -> Option<StatusCode> {
         let asked = self.http.get(format!("{}/readyz", self.api_url)).timeout(Duration::from_secs(1));
-        asked.send().await.is_ok_and(|answer| answer.status().is_success())
+        asked.send().await.ok().map(|answer| answer.status())
     }
 
     /// How the service ended, if it has.

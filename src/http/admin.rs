@@ -50,8 +50,8 @@ pub(super) async fn channel_set(
         return Err(missing());
     }
     if let Err(error) = service.disable(&id, body.disabled, &operator.by()).await {
-        tracing::error!(%error, "an operator's act could not be kept");
-        let detail = "The act could not be stored; nothing changed. Try again.";
+        tracing::error!(error = %actors::causes(&error), "an operator's act could not be kept");
+        let detail = "The act could not be stored; it is not known whether it counts. Try again.";
         return Err(Problem::new(503, "store_unavailable", detail).after(1));
     }
     Ok(HttpResponse::Ok().json(json!({ "channel": id, "disabled": body.disabled })))
@@ -95,8 +95,8 @@ pub(super) async fn tune(
                 .collect(),
         )),
         Err(error @ TuneError::Store(_)) => {
-            tracing::error!(%error, "thresholds were not changed");
-            let detail = "The change could not be stored; nothing changed. Try again.";
+            tracing::error!(error = %actors::causes(&error), "thresholds were not changed");
+            let detail = "The change could not be stored; it is not known whether it counts. Try again.";
             Err(Problem::new(503, "store_unavailable", detail).after(1))
         }
     }

@@ -133,7 +133,7 @@ fn refused(error: &AcceptError) -> Problem {
             Problem::new(503, "unconfirmed", detail).after(1)
         }
         AcceptError::Unavailable(_) => {
-            tracing::error!(%error, "an order was not accepted");
+            tracing::error!(error = %actors::causes(&error), "an order was not accepted");
             let detail = "The store takes no orders at the moment; nothing was stored. Try again.";
             Problem::new(503, "store_unavailable", detail).after(1)
         }

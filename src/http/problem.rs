@@ -67,7 +67,7 @@ impl Problem {
     /// The store cannot be read at the moment.
     #[must_use]
     pub(crate) fn store(error: &store::Error) -> Problem {
-        tracing::error!(%error, "the store could not be read");
+        tracing::error!(error = %actors::causes(&error), "the store could not be read");
         let detail = "The store cannot be read at the moment; nothing changed. Try again.";
         Problem::new(503, "store_unavailable", detail).after(1)
     }

@@ -229,7 +229,7 @@ async fn resend(door: &Door, what: Resend, by: &str) -> Answer {
         }
         ResendError::Read(error) => Problem::store(&error),
         ResendError::Store(error) => {
-            tracing::error!(%error, "an operator's resend could not be kept");
+            tracing::error!(error = %actors::causes(&error), "an operator's resend could not be kept");
             let detail = "The act could not be stored; nothing changed. Try again.";
             Problem::new(503, "store_unavailable", detail).after(1)
         }

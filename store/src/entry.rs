@@ -23,10 +23,12 @@ pub enum Entry {
     WebhooksOver(WebhooksOver),
     /// A channel's change of state.
     Switch(SwitchRow),
-    /// A threshold was changed.
-    Tuning(TuningChange),
+    /// Thresholds that were changed together: in force together, or not at all.
+    Tuning(Vec<TuningChange>),
     /// What is known of a payer now.
     Payer(PayerRow),
+    /// Nothing but the wish to know whether a commit succeeds; it leaves one mark, the same each time.
+    Probe,
 }
 
 /// What is known of a payer. No evidence: it only decides what is offered first.

@@ -237,19 +237,22 @@ async fn operators_find_calls_switches_and_thresholds_again() {
             to_channel: "campus_card".to_owned(),
             reason: "p90 1,240 ms > 800 ms".to_owned(),
         };
+        let change = |key: &str, value: &str| TuningChange {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            at: at(4),
+            by: "an operator".to_owned(),
+        };
         let tuning = |value: &str| {
-            Entry::Tuning(TuningChange {
-                key: "hedge_after_ms".to_owned(),
-                value: value.to_owned(),
-                at: at(4),
-                by: "an operator".to_owned(),
-            })
+            Entry::Tuning(vec![change("hedge_after_ms", value), change("call_deadline_ms", "9000")])
         };
         let entries = vec![
             Entry::Notification(call.clone()),
             Entry::Switch(switch.clone()),
             tuning("600"),
             tuning("700"),
+            Entry::Probe,
+            Entry::Probe,
         ];
         assert!(store.append(entries).await.iter().all(Result::is_ok));
         let filter = NotificationFilter { order: Some(id(1)), limit: 10, ..NotificationFilter::default() };
@@ -260,7 +263,7 @@ async fn operators_find_calls_switches_and_thresholds_again() {
         let kept = store.tuning_all().await.unwrap();
         assert_eq!(
             kept.iter().map(|t| (t.key.as_str(), t.value.as_str())).collect::<Vec<_>>(),
-            [("hedge_after_ms", "700")]
+            [("call_deadline_ms", "9000"), ("hedge_after_ms", "700")]
         );
     })
     .await;

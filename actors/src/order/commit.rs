@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::{HearError, Heard, OrderActor, Verdict};
 use crate::{
+    causes::causes,
     house::House,
     journal::JournalError,
     metric_definitions as metric,
@@ -77,7 +78,7 @@ impl OrderActor {
         if let JournalError::Refused(AppendError::Fenced { present_version }) = error {
             warn!(order.id = %self.id, present_version, "another writer was here first; loading its version");
         } else {
-            warn!(order.id = %self.id, %error, "a change is not confirmed; loading the row");
+            warn!(order.id = %self.id, error = %causes(&error), "a change is not confirmed; loading the row");
         }
         self.answer(reply, Err(HearError::Unconfirmed));
         self.desk.clear(ctx, &self.house, self.id);

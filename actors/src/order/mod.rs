@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use crate::{
+    causes::causes,
     handle::Handle,
     house::House,
     intake::IntakeSlot,
@@ -183,7 +184,7 @@ impl OrderActor {
                     Ok(None) => actor.retire(ctx),
                     // Nobody else would try again: the registry sees a life that goes on, and a message may never come.
                     Err(error) => {
-                        warn!(order.id = %actor.id, %error, "the order could not be loaded");
+                        warn!(order.id = %actor.id, error = %causes(&error), "the order could not be loaded");
                         actor.load_later(ctx);
                     }
                 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     accept::accept,
+    causes::causes,
     house::House,
     registry::{Deliver, Letter},
     service::hear,
@@ -76,11 +77,16 @@ async fn begin_and_tell(
     (id, request): (OrderId, Arc<domain::order::OrderRequest>),
     duty: Vec<Event>,
 ) -> Result<PartSeen, String> {
-    let load = || async { house.store.order_load(id).await.map_err(|e| e.to_string()) };
-    if load().await?.is_none() {
-        // The hash says "this part of this order"; a repeat after a crash finds the first.
-        let hash = format!("part {id} of {whole}");
-        accept(house, (id, Arc::unwrap_or_clone(request)), &hash, None).await.map_err(|e| e.to_string())?;
+    let load = || async { house.store.order_load(id).await.map_err(|e| causes(&e).to_string()) };
+    match load().await? {
+        Some(part) if duty.is_empty() => return Ok(PartSeen::of(&part)),
+        Some(_) => {}
+        None => {
+            // The hash says "this part of this order"; a repeat after a crash finds the first.
+            let hash = format!("part {id} of {whole}");
+            let accepted = accept(house, (id, Arc::unwrap_or_clone(request)), &hash, None).await;
+            accepted.map_err(|e| causes(&e).to_string())?;
+        }
     }
     for event in duty {
         let cause = Cause::new(event.label(), "whole", &whole.to_string());

@@ -15,7 +15,7 @@ use store::{Cause, Gap};
 use tracing::warn;
 
 use super::{Inner, WorkError};
-use crate::{gateway, metric_definitions as metric};
+use crate::{causes::causes, gateway, metric_definitions as metric};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(30);
@@ -91,7 +91,7 @@ impl Inner {
                     let event = Event::Found { no: attempt.no, evidence };
                     let cause = Cause::new(event.label(), "query", "reconciliation");
                     if let Err(error) = self.service.hear(gap.order, event, cause).await {
-                        warn!(order.id = %gap.order, %error, "an order did not hear what a query said");
+                        warn!(order.id = %gap.order, error = %causes(&error), "an order did not hear what a query said");
                     }
                     ("differs".to_owned(), detail)
                 }

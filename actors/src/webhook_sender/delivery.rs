@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::{
+    causes::causes,
     courier::{Parcel, WebhookOptions},
     house::House,
     metric_definitions as metric,
@@ -59,7 +60,7 @@ pub(super) async fn try_once(house: &House, options: &WebhookOptions, due: &Webh
         next_at,
     });
     if let Err(error) = house.journal.append_at_leisure(logged).await {
-        warn!(webhook.id = due.id, %error, "a webhook try was not logged; the row stays due");
+        warn!(webhook.id = due.id, error = %causes(&error), "a webhook try was not logged; the row stays due");
     }
     if delivered { Outcome::Delivered } else { Outcome::Failed(next_at) }
 }

@@ -148,6 +148,7 @@ fn live<T, F: Future<Output = T>>(
             clock: Arc::new(clock()),
             routes: Routes::new(Vec::new(), Vec::new(), tuning.clone(), Arc::new(SystemChance)),
             chance: Arc::new(SystemChance),
+            operators: tokio::sync::Mutex::default(),
             make_up: MakeUp::default(),
             tuning,
             journal: JournalHandle::default(),

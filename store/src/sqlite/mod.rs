@@ -11,6 +11,7 @@ mod backfill;
 mod backup;
 mod bills;
 mod check;
+mod kept;
 mod marks;
 mod open;
 mod read;

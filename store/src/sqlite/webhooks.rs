@@ -7,14 +7,13 @@
 //! begins: nobody ever sees a number before all smaller ones are there.
 
 use diesel::{
-    ExpressionMethods as _, QueryDsl as _, QueryResult, QueryableByName, RunQueryDsl as _, SqliteConnection,
+    ExpressionMethods as _, QueryDsl as _, QueryResult, RunQueryDsl as _, SqliteConnection,
     dsl::sql,
-    sql_query,
     sql_types::{BigInt, Bool, Nullable, Text},
 };
 use domain::{Timestamp, audit::chain, webhook};
 
-use super::read::limit;
+use super::{kept::kept, read::limit};
 use crate::{
     AppendError, Appended, EventLine, Resend, WebhookBackend, WebhookCall, WebhookDue, WebhookFilter,
     WebhookLine, WebhookResend, WebhookTotals, WebhookTry, WebhooksOver, schema as s,
@@ -55,23 +54,13 @@ fn count(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-#[derive(QueryableByName)]
-struct BackendRow {
-    #[diesel(sql_type = Text)]
-    backend: String,
-    #[diesel(sql_type = BigInt)]
-    first_at: i64,
-    #[diesel(sql_type = BigInt)]
-    last_at: i64,
-}
-
 /// Steps from backend to backend over the index: what it costs grows with backends, not with their rows.
 pub(super) fn backends(
     conn: &mut SqliteConnection,
     after: &str,
     most: usize,
 ) -> QueryResult<Vec<WebhookBackend>> {
-    let rows: Vec<BackendRow> = sql_query(
+    let rows: Vec<(String, i64, i64)> = kept::<(Text, BigInt, BigInt)>(
         "WITH RECURSIVE each (backend) AS ( \
            SELECT min(backend) FROM webhooks_out WHERE state = 'due' AND backend > ? \
            UNION ALL \
@@ -83,32 +72,18 @@ pub(super) fn backends(
            (SELECT max(w.next_at) FROM webhooks_out w WHERE w.state = 'due' AND w.backend = each.backend) AS last_at \
          FROM each WHERE each.backend IS NOT NULL",
     )
-    .bind::<Text, _>(after)
-    .bind::<BigInt, _>(limit(most))
+    .bind(after)
+    .bind(limit(most))
     .load(conn)?;
-    let row = |row: BackendRow| WebhookBackend {
-        backend: row.backend,
-        first_at: Timestamp::from_micros(row.first_at),
-        last_at: Timestamp::from_micros(row.last_at),
+    let row = |(backend, first_at, last_at)| WebhookBackend {
+        backend,
+        first_at: Timestamp::from_micros(first_at),
+        last_at: Timestamp::from_micros(last_at),
     };
     Ok(rows.into_iter().map(row).collect())
 }
 
-#[derive(QueryableByName)]
-struct DueRow {
-    #[diesel(sql_type = Text)]
-    id: String,
-    #[diesel(sql_type = Text)]
-    order_id: String,
-    #[diesel(sql_type = Text)]
-    url: String,
-    #[diesel(sql_type = Text)]
-    payload: String,
-    #[diesel(sql_type = BigInt)]
-    tries: i64,
-    #[diesel(sql_type = BigInt)]
-    since: i64,
-}
+type DueRow = (String, String, String, String, i64, i64);
 
 /// A later webhook of an order waits for an earlier one in the first tries of its schedule.
 pub(super) fn due(
@@ -118,45 +93,35 @@ pub(super) fn due(
 ) -> QueryResult<Vec<WebhookDue>> {
     let mut due = Vec::new();
     for (backend, most) in asks {
-        let rows: Vec<DueRow> = sql_query(
+        let rows: Vec<DueRow> = kept::<(Text, Text, Text, Text, BigInt, BigInt)>(
             "SELECT w.id, w.order_id, w.url, w.payload, w.tries, w.since FROM webhooks_out w \
              WHERE w.state = 'due' AND w.backend = ? AND +w.next_at <= ? AND NOT EXISTS ( \
                SELECT 1 FROM webhooks_out e WHERE e.order_id = w.order_id AND e.seq < w.seq AND e.state = 'due' \
                  AND e.backend = w.backend AND e.tries < ?) \
              ORDER BY w.since, w.seq LIMIT ?",
         )
-        .bind::<Text, _>(backend)
-        .bind::<BigInt, _>(now.micros())
-        .bind::<BigInt, _>(i64::from(webhook::TRIES_IN_ORDER))
-        .bind::<BigInt, _>(limit(*most))
+        .bind(backend.as_str())
+        .bind(now.micros())
+        .bind(i64::from(webhook::TRIES_IN_ORDER))
+        .bind(limit(*most))
         .load(conn)?;
-        due.extend(rows.into_iter().map(|row| WebhookDue {
-            id: row.id,
-            order: row.order_id.parse().ok(),
+        due.extend(rows.into_iter().map(|(id, order_id, url, payload, tries, since)| WebhookDue {
+            id,
+            order: order_id.parse().ok(),
             backend: backend.clone(),
-            url: row.url,
-            payload: row.payload,
-            tries: u32::try_from(row.tries).unwrap_or(u32::MAX),
-            since: Timestamp::from_micros(row.since),
+            url,
+            payload,
+            tries: u32::try_from(tries).unwrap_or(u32::MAX),
+            since: Timestamp::from_micros(since),
         }));
     }
     Ok(due)
 }
 
-#[derive(QueryableByName)]
-struct TotalsRow {
-    #[diesel(sql_type = Text)]
-    backend: String,
-    #[diesel(sql_type = BigInt)]
-    due: i64,
-    #[diesel(sql_type = BigInt)]
-    dead: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    due_since: Option<i64>,
-}
+type TotalsRow = (String, i64, i64, Option<i64>);
 
 pub(super) fn totals(conn: &mut SqliteConnection) -> QueryResult<Vec<WebhookTotals>> {
-    let rows: Vec<TotalsRow> = sql_query(
+    let rows: Vec<TotalsRow> = kept::<(Text, BigInt, BigInt, Nullable<BigInt>)>(
         "SELECT backend, sum(due) AS due, sum(dead) AS dead, min(due_since) AS due_since FROM ( \
            SELECT backend, count(*) AS due, 0 AS dead, min(next_at) AS due_since FROM webhooks_out \
              WHERE state = 'due' GROUP BY backend \
@@ -165,11 +130,11 @@ pub(super) fn totals(conn: &mut SqliteConnection) -> QueryResult<Vec<WebhookTota
          ) GROUP BY backend ORDER BY backend",
     )
     .load(conn)?;
-    let row = |row: TotalsRow| WebhookTotals {
-        backend: row.backend,
-        due: count(row.due),
-        dead: count(row.dead),
-        due_since: row.due_since.map(Timestamp::from_micros),
+    let row = |(backend, due, dead, due_since): TotalsRow| WebhookTotals {
+        backend,
+        due: count(due),
+        dead: count(dead),
+        due_since: due_since.map(Timestamp::from_micros),
     };
     Ok(rows.into_iter().map(row).collect())
 }
@@ -303,33 +268,33 @@ pub(super) fn tried(conn: &mut SqliteConnection, tried: &WebhookTry) -> Outcome 
             t::took_ms.eq(tried.took_ms),
         ))
         .execute(conn)?;
-    let which = if tried.delivered { "state IN ('due', 'dead')" } else { "state = 'due' AND since = ?4" };
-    let change = format!(
-        "UPDATE webhooks_out SET state = ?1, next_at = ?2, tries = tries + 1, \
-         seal = delivery_seal(id, ?1, since, tries + 1, ?2) WHERE id = ?3 AND {which}"
-    );
-    let query = sql_query(change)
-        .bind::<Text, _>(after)
-        .bind::<Nullable<BigInt>, _>(next_at)
-        .bind::<Text, _>(&tried.webhook_id);
-    if tried.delivered {
-        query.execute(conn)?;
+    let moved = if tried.delivered {
+        kept::<()>(
+            "UPDATE webhooks_out SET state = ?, next_at = ?, tries = tries + 1, \
+             seal = delivery_seal(id, ?, since, tries + 1, ?) WHERE id = ? AND state IN ('due', 'dead')",
+        )
     } else {
-        query.bind::<BigInt, _>(tried.since.micros()).execute(conn)?;
-    }
+        kept::<()>(
+            "UPDATE webhooks_out SET state = ?, next_at = ?, tries = tries + 1, \
+             seal = delivery_seal(id, ?, since, tries + 1, ?) WHERE id = ? AND state = 'due' AND since = ?",
+        )
+    };
+    let moved = moved.bind(after).bind(next_at).bind(after).bind(next_at).bind(tried.webhook_id.as_str());
+    let moved = if tried.delivered { moved } else { moved.bind(tried.since.micros()) };
+    moved.execute(conn)?;
     Ok(Ok(Appended))
 }
 
 /// Ends what is past its time at a backend that has just failed again.
 pub(super) fn over(conn: &mut SqliteConnection, over: &WebhooksOver) -> Outcome {
-    sql_query(
+    kept::<()>(
         "UPDATE webhooks_out SET state = 'dead', next_at = NULL, \
          seal = delivery_seal(id, 'dead', since, tries, NULL) WHERE seq IN ( \
            SELECT seq FROM webhooks_out WHERE state = 'due' AND backend = ? AND since < ? ORDER BY since LIMIT ?)",
     )
-    .bind::<Text, _>(&over.backend)
-    .bind::<BigInt, _>(over.since_before.micros())
-    .bind::<BigInt, _>(OVER_MAX)
+    .bind(over.backend.as_str())
+    .bind(over.since_before.micros())
+    .bind(OVER_MAX)
     .execute(conn)?;
     Ok(Ok(Appended))
 }
@@ -340,25 +305,31 @@ pub(super) fn resend(conn: &mut SqliteConnection, resend: &WebhookResend) -> Out
     let at = resend.at.micros();
     let (webhook_id, backend, resent) = match &resend.what {
         Resend::One(id) => {
-            let resent = sql_query(
-                "UPDATE webhooks_out SET state = 'due', since = ?1, next_at = ?1, tries = 0, \
-                 seal = delivery_seal(id, 'due', ?1, 0, ?1) \
-                 WHERE id = ?2 AND url IS NOT NULL",
+            let resent = kept::<()>(
+                "UPDATE webhooks_out SET state = 'due', since = ?, next_at = ?, tries = 0, \
+                 seal = delivery_seal(id, 'due', ?, 0, ?) \
+                 WHERE id = ? AND url IS NOT NULL",
             )
-            .bind::<BigInt, _>(at)
-            .bind::<Text, _>(id)
+            .bind(at)
+            .bind(at)
+            .bind(at)
+            .bind(at)
+            .bind(id.as_str())
             .execute(conn)?;
             (Some(id), None, resent)
         }
         Resend::DeadOf(backend) => {
-            let resent = sql_query(
-                "UPDATE webhooks_out SET state = 'due', since = ?1, next_at = ?1, tries = 0, \
-                 seal = delivery_seal(id, 'due', ?1, 0, ?1) WHERE seq IN ( \
-                   SELECT seq FROM webhooks_out WHERE state = 'dead' AND backend = ?2 ORDER BY since, seq LIMIT ?3)",
+            let resent = kept::<()>(
+                "UPDATE webhooks_out SET state = 'due', since = ?, next_at = ?, tries = 0, \
+                 seal = delivery_seal(id, 'due', ?, 0, ?) WHERE seq IN ( \
+                   SELECT seq FROM webhooks_out WHERE state = 'dead' AND backend = ? ORDER BY since, seq LIMIT ?)",
             )
-            .bind::<BigInt, _>(at)
-            .bind::<Text, _>(backend)
-            .bind::<BigInt, _>(RESEND_MAX)
+            .bind(at)
+            .bind(at)
+            .bind(at)
+            .bind(at)
+            .bind(backend.as_str())
+            .bind(RESEND_MAX)
             .execute(conn)?;
             (None, Some(backend), resent)
         }

