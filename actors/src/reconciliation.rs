@@ -19,6 +19,7 @@ use store::{BillRun, RunState, Store, Told};
 use tracing::{info, warn};
 
 pub use day::{campus_day, campus_hour, parse_day};
+pub use files::BillMemory;
 pub use matching::EDGE;
 
 use crate::{causes::causes, clock::Clock};
@@ -60,6 +61,8 @@ pub struct ReconciliationOptions {
     /// A bill may be taken before its day is over. For a sandbox, whose days end on command: of a real day the rest
     /// would never be compared.
     pub before_the_end: bool,
+    /// Bills are kept here instead of in the folder, and read on the calling thread.
+    pub memory: Option<BillMemory>,
 }
 
 /// How far a run is.
@@ -174,7 +177,7 @@ impl Reconciliation {
             store,
             channels: channels.iter().map(|c| (c.profile().id.clone(), c.clone())).collect(),
             clock,
-            files: Files::new(options.folder.clone()),
+            files: Files::new(options.folder.clone(), options.memory.clone()),
             terms: options.terms.clone(),
             tells: options.operations_url.is_some(),
             before_the_end: options.before_the_end,

@@ -20,6 +20,8 @@ struct Told<'b> {
 
 #[derive(Deserialize)]
 struct Whose<'b> {
+    /// Messages to operators are about no order.
+    #[serde(default)]
     id: &'b str,
 }
 

@@ -20,6 +20,7 @@ use domain::{
 use jiff::civil::Date;
 
 use crate::{
+    bills,
     trades::{refund_found, refusal},
     weather::Fate,
     world::{DIRECT, Notice, Reality, Subject, World},
@@ -173,13 +174,19 @@ impl Channel for SimChannel {
         self.exchange(move |world| world.books.refund_query(refund_no.as_str())).await
     }
 
-    async fn bill(&self, _: Date) -> Result<Bytes, BillError> {
-        // The day's bill is told order by order, once the day is over.
-        Err(BillError::NotReady)
+    async fn bill(&self, day: Date) -> Result<Bytes, BillError> {
+        let span = self.bill_span(day);
+        let given = self.reality.with(|world| {
+            let takes = world.dice.ms(50, 3_000);
+            (!world.dead).then(|| (takes, world.bill(self.index, day, span)))
+        });
+        let Some((takes, bill)) = given else { return std::future::pending().await };
+        tokio::time::sleep(takes).await;
+        bill
     }
 
-    fn read_bill(&self, _: Date, _: BillFile<'_>, _: EachLine<'_>) -> Result<(), BillRefused> {
-        Ok(())
+    fn read_bill(&self, _: Date, file: BillFile<'_>, each: EachLine<'_>) -> Result<(), BillRefused> {
+        bills::read(file, each)
     }
 
     fn parse_notification(

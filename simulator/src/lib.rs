@@ -6,12 +6,15 @@
 //! Leaves wire formats to the channels' own tests, and threads to the chaos runs.
 
 mod backend;
+mod bill_store;
+mod bills;
 mod cache;
 mod channel;
 mod clients;
 mod clock;
 mod dice;
 mod life;
+mod night;
 mod oracle;
 mod panics;
 mod parts;
@@ -24,13 +27,14 @@ mod world;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::store::{SqliteStore, Store as _, StoredEvent};
-use actors::Clock as _;
+use actors::{Clock as _, reconciliation::BillMemory};
 use anyhow::Context as _;
 use domain::{OrderId, Timestamp, order::Order};
 use serde::Serialize;
 
 use dice::{Dice, HouseDice};
 use life::{Day, End, Site};
+use night::Night;
 pub use oracle::Violation;
 use panics::Ear;
 use world::Reality;
@@ -105,7 +109,7 @@ pub fn simulate(options: &Options, progress: &dyn Fn(u64)) -> anyhow::Result<Out
     let reality = Arc::new(Reality::new(options.seed, MORNING));
     let store = Arc::new(SqliteStore::in_memory().context("making a store in memory")?);
     let chance = Arc::new(HouseDice::new(options.seed));
-    let site = Site { reality: reality.clone(), store: store.clone(), chance };
+    let site = Site { reality: reality.clone(), store: store.clone(), chance, bills: BillMemory::default() };
     let reader = tokio::runtime::Builder::new_current_thread().build().context("making a runtime")?;
     let mut shape = Dice::new(options.seed, 3);
     let (days, mut lived, mut simulated) = (options.days.max(1), 0, Duration::ZERO);
@@ -119,27 +123,17 @@ pub fn simulate(options: &Options, progress: &dyn Fn(u64)) -> anyhow::Result<Out
         let cuts = u32::try_from(to_come / 2_000).unwrap_or(u32::MAX).saturating_add(1);
         reality.with(|world| world.morning(cuts, lasts + Duration::from_secs(60)));
         let began = reality.clock.now();
-        let end = loop {
-            let end = site.live(&mut day)?;
-            reality.with(|world| {
-                progress(u64::try_from(world.clients.len()).unwrap_or(u64::MAX));
-                for said in ear.take() {
-                    world.outrage("panic", None, said);
-                }
-            });
-            if end != End::Died {
-                break end;
-            }
-            let down = reality.with(|world| {
-                world.cut_off();
-                world.dice.ms(200, 8_000)
-            });
-            reality.clock.skip(down);
-            let until = reality.clock.now();
-            reality.with(|world| world.without_house(until));
-        };
+        let mut end = lives(&site, &mut day, &ear, progress)?;
         lived += 1;
         simulated += reality.clock.now().since(began);
+        if end == End::DayOver {
+            reality.clock.skip(night::begins(reality.clock.now()).since(reality.clock.now()));
+            let dusk = reality.clock.now();
+            reality.with(|world| world.without_house(dusk));
+            day.night = Some(Night::new(dusk));
+            end = lives(&site, &mut day, &ear, progress)?;
+            simulated += reality.clock.now().since(dusk);
+        }
         if end == End::Stuck {
             let what = site.left(&reader);
             reality.with(|world| world.outrage("day_without_end", None, what));
@@ -176,6 +170,30 @@ pub fn simulate(options: &Options, progress: &dyn Fn(u64)) -> anyhow::Result<Out
         outcome.story = reader.block_on(story(&store, id)).context("reading the first bad order's story")?;
     }
     Ok(outcome)
+}
+
+/// Life after life, until the day or its night is over.
+fn lives(site: &Site, day: &mut Day, ear: &Ear, progress: &dyn Fn(u64)) -> anyhow::Result<End> {
+    let reality = &site.reality;
+    loop {
+        let end = site.live(day)?;
+        reality.with(|world| {
+            progress(u64::try_from(world.clients.len()).unwrap_or(u64::MAX));
+            for said in ear.take() {
+                world.outrage("panic", None, said);
+            }
+        });
+        if end != End::Died {
+            return Ok(end);
+        }
+        let down = reality.with(|world| {
+            world.cut_off();
+            world.dice.ms(200, 8_000)
+        });
+        reality.clock.skip(down);
+        let until = reality.clock.now();
+        reality.with(|world| world.without_house(until));
+    }
 }
 
 fn sorted_ms(waits: &[Duration]) -> Vec<u64> {

@@ -6,22 +6,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actors::{Clock as _, Parts, Service, Threads, WebhookOptions};
+use actors::{
+    Clock as _, Parts, Service, Threads, WebhookOptions,
+    reconciliation::{BillMemory, ReconciliationOptions},
+};
 use anyhow::Context as _;
 use channels::Channel;
 use domain::{
-    Evidence, EvidenceSource, Found, OrderId, Timestamp,
+    AttemptNo, ChannelId, OrderId, Timestamp,
     order::{Event, Order, PartState, RefundState},
+    reconciliation::{DifferenceState, Terms},
     tuning::Tuning,
 };
-use store::{Cause, SqliteStore, Store as _};
+use store::{Cause, DifferenceFilter, RunFilter, SqliteStore, Store as _};
 
 use crate::{
     backend::SimCourier,
+    bill_store::FaultyBills,
+    bills::{FEE_BP, is_foreign},
     cache::PlainCache,
     channel::{SimChannel, written},
     clients::View,
     dice::HouseDice,
+    night::Night,
     store::FaultyStore,
     tuner::operate,
     world::{CHANNELS, DIRECT, Errand, Reality},
@@ -48,6 +55,8 @@ pub(crate) struct Site {
     pub(crate) reality: Arc<Reality>,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) chance: Arc<HouseDice>,
+    /// Bills that the house keeps; they outlive its process.
+    pub(crate) bills: BillMemory,
 }
 
 /// Where the day stands; it outlives the lives.
@@ -58,13 +67,16 @@ pub(crate) struct Day {
     arrivals_per_s: f64,
     next_arrival: Option<Timestamp>,
     clear_since: Option<Timestamp>,
-    last_bill: Option<Timestamp>,
+    /// When operators last looked after the orders that wait for a person.
+    last_look: Option<Timestamp>,
+    /// The lunch is over, and the bills are due.
+    pub(crate) night: Option<Night>,
 }
 
 impl Day {
     /// A day with so many orders, at this rate on average.
     pub(crate) const fn new(to_come: u64, arrivals_per_s: f64) -> Day {
-        Day { to_come, arrivals_per_s, next_arrival: None, clear_since: None, last_bill: None }
+        Day { to_come, arrivals_per_s, next_arrival: None, clear_since: None, last_look: None, night: None }
     }
 }
 
@@ -93,9 +105,20 @@ impl Site {
     async fn life(&self, day: &mut Day) -> End {
         let lines = (0..CHANNELS.len()).filter_map(|i| SimChannel::new(i, &self.reality));
         let channels = lines.map(|channel| -> Arc<dyn Channel> { Arc::new(channel) }).collect();
-        let store = FaultyStore { inner: self.store.clone(), reality: self.reality.clone() };
+        let names = CHANNELS.iter().filter_map(|name| ChannelId::new(name).ok());
+        let terms = names.map(|id| (id, Terms { fee_bp: Some(FEE_BP) }));
+        let store = FaultyStore {
+            inner: self.store.clone(),
+            reality: self.reality.clone(),
+            bills: FaultyBills { inner: self.store.clone(), reality: self.reality.clone() },
+        };
         let parts = Parts {
-            reconciliation: None,
+            reconciliation: Some(ReconciliationOptions {
+                terms: terms.collect(),
+                operations_url: Some("http://operations.campus.invalid/differences".to_owned()),
+                memory: Some(self.bills.clone()),
+                ..ReconciliationOptions::default()
+            }),
             store: Arc::new(store),
             cache: Arc::new(PlainCache::default()),
             clock: self.reality.clock.clone(),
@@ -141,9 +164,16 @@ impl Site {
             let now = self.reality.clock.now();
             if now >= inspect_at {
                 inspect_at = now.plus(INSPECT);
-                if let Some(end) = self.inspect(day, &service, now).await {
+                // What is asked of a process that dies over it is never answered.
+                let end = tokio::select! {
+                    biased;
+                    end = self.inspect(day, &service, now) => end,
+                    () = self.reality.death.notified() => None,
+                };
+                if let Some(end) = end {
                     return end;
                 }
+                continue;
             }
             let next = self.reality.with(|world| world.next_at());
             let wake = [next, day.next_arrival].into_iter().flatten().fold(inspect_at, Timestamp::min);
@@ -172,6 +202,9 @@ impl Site {
 
     /// Has everything that was owed been done?
     async fn inspect(&self, day: &mut Day, service: &Service, now: Timestamp) -> Option<End> {
+        if day.night.is_some() {
+            return self.by_night(day, service, now).await;
+        }
         if day.to_come > 0 {
             return None;
         }
@@ -189,20 +222,28 @@ impl Site {
         let open = self.store.orders_open(None, 1_000_000).await.unwrap_or_default();
         let due = self.store.webhook_totals().await.unwrap_or_default().iter().any(|totals| totals.due > 0);
         let unposted = self.reality.with(|world| world.clients.iter().any(|c| c.accepted.is_none()));
-        let unknown = self.unknown_captures();
-        if open.is_empty() && !due && unknown.is_empty() && !unposted {
+        // What only a bill can end waits for the night.
+        let held = self.held().await;
+        let mut wait = Vec::new();
+        for id in &open {
+            let parts = match self.store.order_load(*id).await {
+                Ok(Some(order)) => order.parts.iter().map(|part| part.id).collect(),
+                Ok(None) | Err(_) => Vec::new(),
+            };
+            wait.push(held.iter().any(|(held, _)| held == id || parts.contains(held)));
+        }
+        if wait.into_iter().all(|waits| waits) && !due && !unposted {
             return Some(End::DayOver);
         }
         if now >= clear_since.plus(BOUND) {
             return Some(End::Stuck);
         }
-        // The bills come when the channels have calmed down, and again for what they led to.
-        let bill_due = day.last_bill.unwrap_or(clear_since).plus(Duration::from_secs(180));
-        if now >= bill_due {
-            day.last_bill = Some(now);
-            for (id, event) in self.bill(&open, unknown).await {
-                let source = if matches!(event, Event::Found { .. }) { "bill" } else { "operator" };
-                let cause = Cause::new(event.label(), source, "the simulated evening");
+        // Operators begin when the channels have calmed down, and look again for what that led to.
+        let look_due = day.last_look.unwrap_or(clear_since).plus(Duration::from_secs(180));
+        if now >= look_due {
+            day.last_look = Some(now);
+            for (id, event) in self.for_people(&open).await {
+                let cause = Cause::new(event.label(), "operator", "the simulated evening");
                 let _declined_or_heard = service.hear(id, event, cause).await;
             }
         }
@@ -219,53 +260,51 @@ impl Site {
             clients.map(|c| c.request.order_no.clone()).collect()
         });
         let unknown = self.unknown_captures();
+        let counting = DifferenceState::ALL.into_iter().filter(|state| state.counts()).collect();
+        let counting = DifferenceFilter { states: counting, limit: 10, ..DifferenceFilter::default() };
+        let differences = reader.block_on(self.store.bills().differences_list(&counting)).unwrap_or_default();
+        let all = RunFilter { limit: 4, ..RunFilter::default() };
+        let runs = reader.block_on(self.store.bills().bill_runs_list(&all)).unwrap_or_default();
+        let runs = runs.into_iter().map(|run| (run.channel, run.day, run.state, run.told, run.problem));
+        let runs: Vec<_> = runs.collect();
         format!(
-            "open {open:?}, webhooks due {due}, never accepted {unposted:?}, captures that nobody heard of {unknown:?}"
+            "open {open:?}, webhooks due {due}, never accepted {unposted:?}, captures that nobody heard of {unknown:?}, differences {differences:?}, bills {runs:?}"
         )
     }
 
     /// Numbers that took money of which the house does not know.
-    fn unknown_captures(&self) -> Vec<String> {
+    pub(crate) fn unknown_captures(&self) -> Vec<String> {
         self.reality.with(|world| {
             let paid = world.books.trades.keys().filter(|n| world.books.capture(n).is_some());
-            paid.filter(|n| !world.oracle.captured.contains(*n)).cloned().collect()
+            paid.filter(|n| !is_foreign(n) && !world.oracle.captured.contains_key(*n)).cloned().collect()
         })
     }
 
-    /// What the channels' bills say that the house does not know, and what an operator does about money that is held.
-    async fn bill(&self, open: &[OrderId], unknown: Vec<String>) -> Vec<(OrderId, Event)> {
-        let evidence = |number: &str| {
-            let capture = self.reality.with(|world| world.books.capture(number).cloned())?;
-            let found = Found::Captured(capture);
-            Some(Evidence { source: EvidenceSource::Bill, reference: String::new(), found })
-        };
-        let mut says = Vec::new();
-        for number in unknown {
-            let Ok(number) = domain::ChannelOrderNo::new(&number) else { continue };
-            if let (Some((id, no)), Some(evidence)) = (number.parts(), evidence(number.as_str())) {
-                self.reality.with(|world| world.count("captures only the bill knew"));
-                says.push((id, Event::Found { no, evidence }));
-            }
+    /// Money of another amount than its order's, which the house holds for a person's word.
+    pub(crate) async fn held(&self) -> Vec<(OrderId, AttemptNo)> {
+        let mut held = Vec::new();
+        for id in self.store.orders_open(None, 1_000_000).await.unwrap_or_default() {
+            let Ok(Some(order)) = self.store.order_load(id).await else { continue };
+            held.extend(order.attempts.iter().filter(|a| order.is_held(a)).map(|a| (id, a.no)));
         }
+        held
+    }
+
+    /// What a channel gave up sending back: an operator sends it anew.
+    async fn for_people(&self, open: &[OrderId]) -> Vec<(OrderId, Event)> {
+        let mut says = Vec::new();
         for id in open {
             let Ok(Some(order)) = self.store.order_load(*id).await else { continue };
             says.extend(self.left_behind(&order).await);
-            for attempt in order.attempts.iter().filter(|a| order.is_held(a)) {
-                let gave_up =
-                    order.refunds.iter().any(|r| r.attempt == attempt.no && r.state == RefundState::Failed);
-                if gave_up {
-                    says.push((*id, Event::HeldReturned { no: attempt.no }));
-                } else if let Some(evidence) = evidence(id.channel_order_no(attempt.no).as_str()) {
-                    says.push((*id, Event::Found { no: attempt.no, evidence }));
-                }
-            }
+            let gave_up =
+                |no| order.refunds.iter().any(|r| r.attempt == no && r.state == RefundState::Failed);
+            let held = order.attempts.iter().filter(|a| order.is_held(a) && gave_up(a.no));
+            says.extend(held.map(|attempt| (*id, Event::HeldReturned { no: attempt.no })));
         }
         says
     }
-}
 
-impl Site {
-    /// Paid parts of a failed whole that a channel gave up sending back: an operator sends them under a new number.
+    /// Paid parts of a failed whole that a channel gave up sending back go under a new number.
     async fn left_behind(&self, whole: &Order) -> Vec<(OrderId, Event)> {
         let mut says = Vec::new();
         for part in

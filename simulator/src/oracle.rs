@@ -18,6 +18,7 @@ use serde::Serialize;
 use store::{AuditRange, Error, OrderCommit, SqliteStore, Store as _};
 
 use crate::{
+    bills::{is_beside, is_foreign},
     parts::Wholes,
     trades::{Books, Stands, Trade},
     world::World,
@@ -47,8 +48,10 @@ pub(crate) struct Oracle {
     pub(crate) found: u64,
     /// Numbers whose credential some payer has seen.
     pub(crate) shown: BTreeSet<String>,
-    /// Numbers that the house knows to have taken money.
-    pub(crate) captured: BTreeSet<String>,
+    /// Numbers that the house knows to have taken money, and how much.
+    pub(crate) captured: BTreeMap<String, i64>,
+    /// Refunds that the house knows to have gone back, and how much.
+    pub(crate) given_back: BTreeMap<String, i64>,
     /// Surpluses whose refund has not started yet, by refund number: since when, and with an excuse or without.
     waiting: BTreeMap<String, (Timestamp, bool)>,
     /// How long the others waited whose channel could be reached and whose process lived.
@@ -68,7 +71,8 @@ impl Default for Oracle {
             violations: Vec::new(),
             found: 0,
             shown: BTreeSet::new(),
-            captured: BTreeSet::new(),
+            captured: BTreeMap::new(),
+            given_back: BTreeMap::new(),
             waiting: BTreeMap::new(),
             waited: Vec::new(),
             waited_excused: Vec::new(),
@@ -163,7 +167,7 @@ impl World {
             Fact::Captured { no, capture, .. } => {
                 let number = number(*no);
                 let truth = self.books.capture(&number).cloned();
-                self.oracle.captured.insert(number.clone());
+                self.oracle.captured.insert(number.clone(), capture.amount.fen());
                 let same = truth
                     .as_ref()
                     .is_some_and(|t| t.amount == capture.amount && t.trade_no == capture.trade_no);
@@ -200,6 +204,11 @@ impl World {
                     | Certificate::NeverExposed(_)
                     | Certificate::Captured => None,
                 }
+            }
+            Fact::RefundSucceeded { refund_no, .. } => {
+                let fen = order.refund(refund_no).map_or(0, |refund| refund.amount.fen());
+                self.oracle.given_back.insert(refund_no.to_string(), fen);
+                None
             }
             Fact::RefundBooked { refund_no, no, cause, .. } if *cause != RefundCause::Asked => {
                 let channel = self.books.trades.get(&number(*no)).and_then(|t| self.lines.get(t.channel));
@@ -246,19 +255,22 @@ impl World {
     /// The channels' own books, line by line.
     fn channel_lines(&self) -> impl Iterator<Item = ChannelLine> + '_ {
         let name = |channel: usize| self.lines.get(channel).map(|l| l.id.to_string()).unwrap_or_default();
-        let captures = self.books.trades.iter().filter_map(move |(number, entry)| match &entry.trade {
+        // Money that was never ours is judged by itself.
+        let ours = self.books.trades.iter().filter(|(number, _)| !is_foreign(number));
+        let captures = ours.filter_map(move |(number, entry)| match &entry.trade {
             Trade::Paid(capture) => Some(ChannelLine {
                 channel: name(entry.channel),
                 channel_order_no: number.clone(),
                 kind: "capture".to_owned(),
-                amount_fen: capture.amount.fen(),
+                amount_fen: self.taken_for_the_order(number, capture.amount.fen()),
                 refund_no: None,
             }),
             Trade::Open | Trade::Closed | Trade::Declined(_) => None,
         });
         let given = |stands: Stands| matches!(stands, Stands::Done(_));
-        let refunds =
-            self.books.refunds.iter().filter(move |(_, r)| given(r.stands)).map(move |(no, r)| ChannelLine {
+        let refunds = (self.books.refunds.iter())
+            .filter(move |(no, r)| given(r.stands) && !is_foreign(&r.number) && !is_beside(no))
+            .map(move |(no, r)| ChannelLine {
                 channel: name(r.channel),
                 channel_order_no: r.number.clone(),
                 kind: "refund".to_owned(),
@@ -312,6 +324,10 @@ impl World {
             }
         }
         self.channel_lines().for_each(|line| auditor.channel_line(&line));
+        self.money_beside_orders_went_back();
+        for (code, detail) in std::mem::take(&mut self.books.outrages) {
+            self.outrage(code, None, detail);
+        }
         for (id, state) in wholes {
             self.whole_in_the_evening(id, &state);
         }

@@ -64,7 +64,10 @@ impl World {
             self.outrage("part_begun_in_vain", Some(of.order), what);
         }
         if facts.iter().any(|fact| matches!(fact, Fact::Exposed { .. }))
-            && let Some(other) = self.payable_part(of.order, Some(order.id))
+            && let Some(other) = self.payable_part(of.order, |part| {
+                // Beside a paid part's code an older one may live on: its refund is booked before it is paid.
+                part.id != order.id && !self.oracle.holds_exactly(&self.books, part.id, part.amount.fen())
+            })
         {
             let what = format!("parts {} and {other} of {} can be paid at once", order.id, of.order);
             self.outrage("two_parts_at_once", Some(of.order), what);
@@ -90,7 +93,7 @@ impl World {
                 Fact::StateChanged { to: OrderState::Failed, .. } => {
                     let went_back = order.parts.iter().any(|part| part.state == PartState::Returned);
                     self.count(if went_back { "wholes sent back halfway" } else { "wholes never paid" });
-                    if let Some(part) = self.payable_part(order.id, None) {
+                    if let Some(part) = self.payable_part(order.id, |_| true) {
                         let what =
                             format!("order {} failed, and its part {part} can still be paid", order.id);
                         self.outrage("failed_and_payable", Some(order.id), what);
@@ -104,15 +107,15 @@ impl World {
         }
     }
 
-    /// A part of this whole, other than `but`, with a code that a payer has seen and can pay.
-    fn payable_part(&self, whole: OrderId, but: Option<OrderId>) -> Option<OrderId> {
-        let mut parts = self.oracle.wholes.parts(whole)?.iter().map(|part| part.id);
+    /// One of these parts of the whole that has a code which a payer has seen and can pay.
+    fn payable_part(&self, whole: OrderId, of: impl Fn(&PartPlan) -> bool) -> Option<OrderId> {
+        let parts = self.oracle.wholes.parts(whole)?.iter().filter(|part| of(part));
+        let mut parts = parts.map(|part| part.id);
         parts.find(|part| {
             let id = part.to_string();
             let numbers = self.books.trades.range(id.clone()..).map(|(number, _)| number);
             let mut numbers = numbers.take_while(|number| number.starts_with(&id));
-            Some(*part) != but
-                && numbers.any(|n| self.oracle.shown.contains(n) && self.books.payable(n, self.now))
+            numbers.any(|n| self.oracle.shown.contains(n) && self.books.payable(n, self.now))
         })
     }
 

@@ -20,7 +20,7 @@ const IN_FORCE: Duration = Duration::from_secs(1);
 const OUT: &str = "channels.disabled";
 
 /// Thresholds and what operators set them to: wide, and such that a day still ends.
-const KNOBS: [(&str, u64, u64); 27] = [
+const KNOBS: [(&str, u64, u64); 28] = [
     ("hedge_after_ms", 50, 4_000),
     ("latency_threshold_ms", 200, 4_000),
     ("recover_threshold_ms", 50, 2_000),
@@ -48,6 +48,7 @@ const KNOBS: [(&str, u64, u64); 27] = [
     ("make_up_per_s", 1, 500),
     ("webhook_concurrency", 1, 100),
     ("webhook_deadline_ms", 500, 10_000),
+    ("reconcile_second_above_fen", 100, 100_000),
 ];
 /// Shares, in percent.
 const SHARES: [(&str, u64, u64); 3] = [("quantile", 50, 99), ("error_share", 2, 100), ("probe_share", 0, 20)];
@@ -131,7 +132,7 @@ impl Act {
         }
         let mut changes: Vec<(String, String)> = Vec::new();
         for _ in 0..=dice.below(4) {
-            let n = usize::try_from(dice.below(32)).unwrap_or(0);
+            let n = usize::try_from(dice.below(33)).unwrap_or(0);
             changes.push(if let Some((key, from, to)) = KNOBS.get(n) {
                 ((*key).to_owned(), (from + dice.below(to - from + 1)).to_string())
             } else if let Some((key, from, to)) = SHARES.get(n - KNOBS.len()) {

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
+    bills::Bills,
     clients::Client,
     clock::SimClock,
     dice::Dice,
@@ -105,6 +106,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) oracle: Oracle,
     pub(crate) operators: Operators,
+    pub(crate) bills: Bills,
     /// How often each misbehaviour, and each thing worth counting, happened.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// The process is gone: nothing it still tries has an effect.
@@ -142,6 +144,7 @@ impl Reality {
             clients: Vec::new(),
             oracle: Oracle::default(),
             operators: Operators::default(),
+            bills: Bills::default(),
             counts: BTreeMap::new(),
             dead: false,
             calm: false,

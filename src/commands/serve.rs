@@ -161,6 +161,7 @@ pub(super) fn reconciliation(config: &Config) -> ReconciliationOptions {
         terms: own.fees.iter().filter_map(terms).collect(),
         operations_url: (!told.is_empty()).then(|| told.clone()),
         before_the_end: false,
+        memory: None,
     }
 }
 

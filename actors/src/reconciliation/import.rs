@@ -92,7 +92,7 @@ impl Reconciliation {
         self.save(run).await
     }
 
-    /// Reads a kept file on a thread of its own and hands the lines after `skip` over in batches.
+    /// Reads a kept file on a thread of its own (one that is in memory on this one) and hands the lines after `skip` over in batches.
     async fn read(
         &self,
         run: &mut BillRun,
@@ -104,6 +104,15 @@ impl Reconciliation {
         let day = parse_day(&run.day).unwrap_or_default();
         let mut file = self.files.open(hash)?;
         let skip = usize::try_from(skip).unwrap_or(0);
+        if self.files.at_hand() {
+            let mut lines = Vec::new();
+            let read = channel.read_bill(day, &mut *file, &mut |line| lines.push(line));
+            lines.retain(|line: &BillLine| line.line > skip);
+            for batch in lines.chunks(BATCH) {
+                take(batch.to_vec(), run).await?;
+            }
+            return read.map_err(WorkError::Refused);
+        }
         let (batches, mut from_reader) = mpsc::channel(2);
         let gone = Arc::new(AtomicBool::new(false));
         let reader_gone = Arc::clone(&gone);
@@ -116,7 +125,7 @@ impl Reconciliation {
                     reader_gone.store(true, Ordering::Relaxed);
                 }
             };
-            let read = channel.read_bill(day, &mut file, &mut |line| {
+            let read = channel.read_bill(day, &mut *file, &mut |line| {
                 if line.line <= skip || reader_gone.load(Ordering::Relaxed) {
                     return;
                 }
