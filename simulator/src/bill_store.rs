@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
-    Timestamp,
+    OrderId, Timestamp,
     reconciliation::{self, BillLine, DifferenceKind, Ours, Subject, Theirs},
 };
 use store::{
@@ -144,6 +144,10 @@ impl Bills for FaultyBills {
 
     async fn ours_by_number(&self, subject: Subject, numbers: &[String]) -> Result<Vec<Ours>, Error> {
         self.of().ours_by_number(subject, numbers).await
+    }
+
+    async fn ours_of_orders(&self, orders: &[OrderId]) -> Result<Vec<Ours>, Error> {
+        self.of().ours_of_orders(orders).await
     }
 
     async fn ours_of_span(

@@ -71,8 +71,8 @@ pub struct Outcome {
     pub states: BTreeMap<String, u64>,
     /// How often each misbehaviour, and each thing worth counting, happened.
     pub counts: BTreeMap<&'static str, u64>,
-    /// How long after its detection the refund of each surplus started whose channel could be reached and whose process
-    /// lived, in milliseconds, sorted.
+    /// How long after its detection the refund of each surplus started, in milliseconds, sorted: of those whose channel
+    /// could be reached, under the delivered thresholds, in a process that lived.
     #[serde(skip)]
     pub refund_starts_ms: Vec<u64>,
     /// The same of the others.

@@ -54,7 +54,7 @@ pub(crate) struct Oracle {
     pub(crate) given_back: BTreeMap<String, i64>,
     /// Surpluses whose refund has not started yet, by refund number: since when, and with an excuse or without.
     waiting: BTreeMap<String, (Timestamp, bool)>,
-    /// How long the others waited whose channel could be reached and whose process lived.
+    /// How long those waited whose channel could be reached, under the delivered thresholds, in a process that lived.
     pub(crate) waited: Vec<Duration>,
     /// The same with an excuse: the channel was out of reach when the surplus was found, or the process died meanwhile.
     pub(crate) waited_excused: Vec<Duration>,
@@ -212,7 +212,9 @@ impl World {
             }
             Fact::RefundBooked { refund_no, no, cause, .. } if *cause != RefundCause::Asked => {
                 let channel = self.books.trades.get(&number(*no)).and_then(|t| self.lines.get(t.channel));
-                let excused = channel.is_none_or(|line| line.weather.is_out_of_reach());
+                // A breaker that operators have made touchy may keep a refund waiting in the best of weather.
+                let excused =
+                    channel.is_none_or(|line| line.weather.is_out_of_reach()) || !self.as_delivered();
                 self.oracle.waiting.insert(refund_no.to_string(), (now, excused));
                 None
             }

@@ -166,6 +166,11 @@ impl World {
         }
     }
 
+    /// True if the thresholds are the delivered ones, as far as operators know.
+    pub(crate) fn as_delivered(&self) -> bool {
+        self.operators.asked.is_empty() && self.operators.set.tuning == Tuning::default()
+    }
+
     /// True if operators have taken this channel out, and the house has had its time to know.
     pub(crate) fn is_out(&self, channel: &ChannelId, at: Timestamp) -> bool {
         self.operators.out_since.get(channel).is_some_and(|since| at > since.plus(IN_FORCE))

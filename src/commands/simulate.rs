@@ -225,7 +225,7 @@ fn in_words(f: &Figures) -> String {
         format!("  orders    {}", list(&mut f.states.iter().map(|(s, n)| (s.as_str(), *n)))),
         format!("  happened  {}", list(&mut f.counts.iter().map(|(s, n)| (*s, *n)))),
         format!(
-            "  surpluses {} refunds; started after p50 {} ms, p99 {} ms, at most {} ms ({} of them); with the channel out of reach or the process dead: p50 {} ms, p99 {} ms ({})",
+            "  surpluses {} refunds; started after p50 {} ms, p99 {} ms, at most {} ms ({} of them); with the channel out of reach, other thresholds or the process dead: p50 {} ms, p99 {} ms ({})",
             f.refunds_of_surpluses,
             f.refund_start_ms.p50,
             f.refund_start_ms.p99,
