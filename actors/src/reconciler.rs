@@ -193,7 +193,8 @@ impl Actor for Reconciler {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(TICK, |reconciler, _| {
+        let every = self.inner.options.look_every.unwrap_or(TICK);
+        ctx.run_interval(every, |reconciler, _| {
             let inner = reconciler.inner.clone();
             let now = inner.house.clock.now();
             if inner.house.is_closing() || now < inner.not_before.get() || inner.busy.replace(true) {

@@ -63,6 +63,8 @@ pub struct ReconciliationOptions {
     pub before_the_end: bool,
     /// Bills are kept here instead of in the folder, and read on the calling thread.
     pub memory: Option<BillMemory>,
+    /// How often the house looks whether something is due; none: every second.
+    pub look_every: Option<Duration>,
 }
 
 /// How far a run is.

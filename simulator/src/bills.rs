@@ -133,7 +133,8 @@ impl World {
             let (mut fen, plant) = (capture.amount.fen(), self.dice.below(800));
             let mut fee_fen = fee(fen);
             match plant {
-                _ if is_foreign(&number) => {}
+                // Of a capture that only the bill knows it must tell the truth: there is no other.
+                _ if !self.oracle.captured.contains_key(&number) => {}
                 0 | 1 => {
                     self.count("planted: a payment that is not on the bill");
                     continue;
@@ -156,10 +157,7 @@ impl World {
                         self.books.trades.get_mut(&number).map(|entry| &mut entry.trade)
                     {
                         capture.amount = Money::from_fen(fen).unwrap_or(capture.amount);
-                        // Of a capture that is news to the house its order hears the whole truth at once.
-                        if self.oracle.captured.contains_key(&number) {
-                            self.bills.more.insert(number.clone(), more);
-                        }
+                        self.bills.more.insert(number.clone(), more);
                     }
                 }
                 _ => {}
@@ -191,7 +189,7 @@ impl World {
             given.push((format!("{FOREIGN}r{channel}-{day}"), format!("{FOREIGN}x"), amount, at));
         }
         for (refund_no, number, amount, at) in given {
-            if !is_foreign(&refund_no) && self.dice.happens(1.0 / 60.0) {
+            if !is_foreign(&refund_no) && !is_beside(&refund_no) && self.dice.happens(1.0 / 60.0) {
                 self.count("planted: a refund that is not on the bill");
                 continue;
             }
@@ -226,7 +224,8 @@ impl World {
             let fen = line.amount.fen();
             if let Some(refund_no) = &line.refund_no {
                 on_the_bill.insert(refund_no.clone());
-                if self.oracle.given_back.get(refund_no) != Some(&fen) {
+                // What a fix sent back stands on the next day's bill, and the house knows it by its difference.
+                if !is_beside(refund_no) && self.oracle.given_back.get(refund_no) != Some(&fen) {
                     found.insert((K::Refund, refund_no.clone()));
                 }
                 continue;

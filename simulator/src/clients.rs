@@ -90,7 +90,7 @@ impl World {
         };
         // A meal, a feast that not every channel takes, or a banquet that none takes in one payment.
         let (least, most) =
-            dice.pick(&[(0.955, (100, 6_099)), (0.015, (30_000, 100_000)), (0.03, BANQUET)], (100, 6_099));
+            dice.pick(&[(0.965, (100, 6_099)), (0.015, (30_000, 100_000)), (0.02, BANQUET)], (100, 6_099));
         let amount_fen = i64::try_from(least + dice.below(most - least + 1)).unwrap_or(0);
         let banquet = least == BANQUET.0;
         let plan = dice.pick(

@@ -34,6 +34,8 @@ use crate::{
     world::{CHANNELS, DIRECT, Errand, Reality},
 };
 
+/// How often the house looks for bills that are due; every second would cost a twentieth of the simulator's speed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the day is over.
 const INSPECT: Duration = Duration::from_secs(20);
 /// The weather clears so long after the last payer's last chance.
@@ -117,6 +119,7 @@ impl Site {
                 terms: terms.collect(),
                 operations_url: Some("http://operations.campus.invalid/differences".to_owned()),
                 memory: Some(self.bills.clone()),
+                look_every: Some(LOOK_EVERY),
                 ..ReconciliationOptions::default()
             }),
             store: Arc::new(store),

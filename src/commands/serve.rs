@@ -162,6 +162,7 @@ pub(super) fn reconciliation(config: &Config) -> ReconciliationOptions {
         operations_url: (!told.is_empty()).then(|| told.clone()),
         before_the_end: false,
         memory: None,
+        look_every: None,
     }
 }
 
