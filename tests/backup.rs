@@ -100,10 +100,24 @@ fn reconcile_as_told(house: &House, told: &str) -> bool {
     })
 }
 
+/// The lost R1, repeated: the answer names what was taken over, and the order has these refunds, as before.
+async fn told_of_what_was_taken_over(house: &House, id: &str, refunds: &[&Value]) {
+    let (status, refused) = refund(house, id, "R1", 600).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("refund_taken_over")), "{refused:#}");
+    let said = refused["detail"].as_str().unwrap();
+    let named = [&format!("{id}r01, 600 fen, 20"), "by the channel's clock", "besides_taken_over"];
+    assert!(named.iter().all(|words| said.contains(*words)), "{said}");
+    let (_, order) = house.get(&format!("/v1/orders/{id}")).await;
+    let numbers: Vec<&Value> =
+        order["refunds"].as_array().unwrap().iter().map(|r| &r["channel_refund_no"]).collect();
+    assert_eq!(numbers, refunds);
+}
+
 /// The drill: a copy while the service runs, life goes on, the disk is lost, yesterday's copy comes back, and it ends
 /// clean. Orders that were open then are caught up from the channels by themselves. Refunds that were paid since are
 /// taken over from the bills, on every channel, and money of an order that the copy does not know goes back, once
-/// operators have confirmed it; then the audit agrees with the channels to the fen, and refunds go on under new numbers.
+/// operators have confirmed it; then the audit agrees with the channels to the fen, a backend that repeats a refund that
+/// was taken over is told so and gets nothing twice, and refunds go on under new numbers.
 #[actix_web::test]
 async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
     let mut house = House::start_apart(OPERATORS).await;
@@ -125,8 +139,8 @@ async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
     assert_eq!(house.pay(&open).await.0, 200);
     house.until(&open_id, |o| o["state"] == "success").await;
     for id in &known {
-        assert_eq!(refund(&house, id, "R1", 850).await.0, 200);
-        house.until(id, |o| o["net_captured_fen"] == 1000).await;
+        assert_eq!(refund(&house, id, "R1", 600).await.0, 200);
+        house.until(id, |o| o["net_captured_fen"] == 1250).await;
     }
     let later = paid(&house, "D3").await;
 
@@ -151,7 +165,7 @@ async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
     assert!(code == 1 && out.contains("unknown_at_home") && out.contains(&format!("{later}01")), "{out}");
     assert!(known.iter().all(|id| out.contains(&format!("{id}r01"))), "{out}");
     // A refund number that may be taken is not given out.
-    let (status, refused) = refund(&house, &known[0], "R2", 850).await;
+    let (status, refused) = refund(&house, &known[0], "R2", 600).await;
     assert_eq!((status, &refused["code"]), (409, &json!("restored_store")), "{refused:#}");
     let fresh = paid(&house, "D4").await;
     assert_eq!(refund(&house, &fresh, "R1", 100).await.0, 200, "orders since are not concerned");
@@ -164,7 +178,7 @@ async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
     assert!(ended.send().await.unwrap().status().is_success());
     let whole = reconcile_as_told(&house, &told);
     let found = live(&house).await;
-    let marks = found.iter().filter(|d| d["fix"] == "mark" && d["fix_fen"] == 850 && !d["adopts"].is_null());
+    let marks = found.iter().filter(|d| d["fix"] == "mark" && d["fix_fen"] == 600 && !d["adopts"].is_null());
     assert_eq!((found.len(), marks.count()), (5, 4), "{found:#?}");
     let (code, told, _) = house.command(&["restore", "--finish"]);
     assert!(code == 1 && told.contains("is open") && told.contains(&format!("{later}01")), "{told}");
@@ -184,11 +198,17 @@ async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
         let about =
             |e: &&Value| e["event"]["type"] == "refund.succeeded" && e.to_string().contains(id.as_str());
         assert_eq!(events["events"].as_array().unwrap().iter().filter(about).count(), 1, "{events:#}");
-        assert_eq!(refund(&house, id, "R2", 850).await.0, 200);
-        let order = house.until(id, |o| o["net_captured_fen"] == 150).await;
-        let numbers: Vec<&Value> =
-            order["refunds"].as_array().unwrap().iter().map(|r| &r["channel_refund_no"]).collect();
-        assert_eq!(numbers, [&json!(format!("{id}r01")), &json!(format!("{id}r02"))]);
+        // It never heard that its refund was done and asks again under its old number: the payer has the money already.
+        let taken_over = json!(format!("{id}r01"));
+        told_of_what_was_taken_over(&house, id, &[&taken_over]).await;
+        // Another refund of the same amount is booked on its word, once.
+        let other = json!({ "refund_no": "R2", "amount_fen": 600, "reason": "", "besides_taken_over": true });
+        for _ in 0..2 {
+            assert_eq!(house.post(&format!("/v1/orders/{id}/refunds"), &other).await.0, 200);
+        }
+        house.until(id, |o| o["net_captured_fen"] == 650).await;
+        // And the lost one, repeated after it, is still the one that the payer has.
+        told_of_what_was_taken_over(&house, id, &[&taken_over, &json!(format!("{id}r02"))]).await;
     }
     assert_eq!(refund(&house, &open_id, "R2", 850).await.0, 200);
     house.until(&open_id, |o| o["net_captured_fen"] == 1000).await;

@@ -235,7 +235,7 @@ async fn confirm(house: &House, difference: &Difference, who: &str) -> Result<Di
 
 async fn ask_refund(house: &House, id: OrderId, no: &str, amount: i64) {
     let (backend_no, reason) = (no.to_owned(), String::new());
-    let event = Event::RefundAsked { backend_no, amount: fen(amount), reason };
+    let event = Event::RefundAsked { backend_no, amount: fen(amount), reason, besides_taken_over: false };
     let cause = Cause::new(event.label(), "test", no);
     house.service.hear(id, event, cause).await.unwrap();
 }

@@ -320,6 +320,7 @@ impl Site {
                     backend_no: format!("again-{}", part.refunds.len()),
                     amount: part.net_captured(),
                     reason: "given up before".to_owned(),
+                    besides_taken_over: false,
                 };
                 says.push((part.id, event));
             }
@@ -408,8 +409,12 @@ async fn run(errand: Errand, reality: &Reality, service: Service) {
         }
         Errand::AskRefund(n) => {
             let Some((id, amount)) = reality.with(|world| world.asks_back(n)) else { return };
-            let event =
-                Event::RefundAsked { backend_no: format!("R{n}"), amount, reason: "sold out".to_owned() };
+            let event = Event::RefundAsked {
+                backend_no: format!("R{n}"),
+                amount,
+                reason: "sold out".to_owned(),
+                besides_taken_over: false,
+            };
             let cause = Cause::new(event.label(), "api", "");
             let heard = service.hear(id, event, cause).await.is_ok();
             reality.with(|world| world.asked_back(id, amount, heard));

@@ -258,6 +258,14 @@ pub(super) fn unheard(error: &HearError) -> Problem {
         Rejected::ForeignRefund(_) => (404, "refund_not_found"),
         Rejected::NothingCaptured(_) => (409, "not_paid"),
         Rejected::RefundDiffers { .. } => (409, "refund_no_used"),
+        Rejected::RefundTakenOver(_) => {
+            let detail = format!(
+                "Not done, nothing changed: this may be a refund that was {rejected}. If it is the same, nothing more is \
+                 to be done: it is in the order's `refunds`. If it is another one, ask again with \
+                 `\"besides_taken_over\": true` in the body."
+            );
+            return Problem::new(409, "refund_taken_over", detail);
+        }
     };
     Problem::new(status, code, format!("Not done: {rejected}. Nothing changed."))
 }
@@ -365,13 +373,19 @@ pub(super) struct RefundBody {
     /// For the channel and the payer, at most 80 characters.
     #[serde(default)]
     reason: String,
+    /// After 409 `refund_taken_over`: this is another refund than any which that answer names.
+    /// Every further one of that amount needs it, too.
+    #[serde(default)]
+    besides_taken_over: bool,
 }
 
 /// Gives money back.
 #[utoipa::path(post, path = "/v1/orders/{id}/refunds", tag = "orders", params(("id" = String, Path)),
     request_body = RefundBody,
     description = "Gives money back over the channel that took it. Durable before it is answered; the result \
-                   follows by webhook. Repeating the same body is safe.",
+                   follows by webhook. Repeating the same body is safe. 409 `refund_taken_over`: after a restore a refund of \
+                   this amount is known only from the channel's bill, which does not say its `refund_no`; the answer \
+                   names it.",
     responses((status = 200, body = OrderView), (status = 404, body = Problem), (status = 409, body = Problem),
               (status = 422, body = Problem)))]
 pub(super) async fn refund(
@@ -398,7 +412,8 @@ pub(super) async fn refund(
     }
     let (Some(amount), true) = (amount, faults.is_empty()) else { return Err(Problem::fields(faults)) };
     restored::refunds_open(&door, &id).await?;
-    let event = Event::RefundAsked { backend_no: asked.refund_no, amount, reason: asked.reason };
+    let RefundBody { refund_no: backend_no, reason, besides_taken_over, .. } = asked;
+    let event = Event::RefundAsked { backend_no, amount, reason, besides_taken_over };
     tell(&door, &id, &req, event, Whom::Whole).await
 }
 

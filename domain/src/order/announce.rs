@@ -61,7 +61,7 @@ pub fn announcements(facts: &[Fact]) -> Vec<Announcement> {
             Fact::RefundFailed { refund_no, .. } => {
                 Some(Announcement::RefundFailed { refund_no: refund_no.clone() })
             }
-            Fact::SpreadEnded { refund_no, to: RefundState::Succeeded } => {
+            Fact::SpreadEnded { refund_no, to: RefundState::Succeeded, .. } => {
                 Some(Announcement::RefundSucceeded { refund_no: refund_no.clone() })
             }
             Fact::SpreadEnded { refund_no, .. } => {

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Announcement, Attempt, Certificate, Event, Fact, NeverExposed, Order, OrderRequest, OrderState, Owed,
-    PartPlan, Wish, announcements, resume,
+    PartPlan, TakenOver, Wish, announcements, resume, taken_over::in_words,
 };
 use crate::{AttemptNo, ChannelKind, Money, OrderId, Timestamp, planted};
 
@@ -104,6 +104,10 @@ pub enum Rejected {
         /// The amount of the first use.
         amount: Money,
     },
+    /// Of the amount asked for, under a number that the order does not know: it may be a repeat of what was taken over
+    /// from a bill, and booking it would give the money back twice.
+    #[error("taken over from the channel's bill, which does not say your number for it: {}", in_words(.0))]
+    RefundTakenOver(Vec<TakenOver>),
     /// The order has no such part.
     #[error("the order has no part {0}")]
     UnknownPart(u8),
@@ -225,8 +229,8 @@ pub fn decide(order: &Order, event: &Event, now: Timestamp, rules: &Rules) -> Re
             d.held_returned(*no)?;
         }
         // Refunds live beside the state: they are asked for when paid, and end whenever they end.
-        (S::Success, E::RefundAsked { backend_no, amount, reason }) => {
-            d.refund_asked(backend_no, *amount, reason)?;
+        (S::Success, E::RefundAsked { backend_no, amount, reason, besides_taken_over }) => {
+            d.refund_asked(backend_no, *amount, reason, *besides_taken_over)?;
         }
         (S::Pending | S::Processing | S::Failed | S::Suspicious, E::RefundAsked { .. }) => {
             return Err(Rejected::NotPaid(order.state));

@@ -78,6 +78,8 @@ pub enum Event {
         amount: Money,
         /// Text for the payer.
         reason: String,
+        /// The backend has looked: it means another refund than any that was taken over from a bill, whatever the amount.
+        besides_taken_over: bool,
     },
     /// The channel answered to a refund or a refund query, or notified of one.
     RefundAnswered {

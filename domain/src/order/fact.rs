@@ -173,6 +173,9 @@ pub enum Fact {
         refund_no: RefundNo,
         /// How.
         to: RefundState,
+        /// When, by the channel's clock, if it was taken over from a bill.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        done_at: Option<Timestamp>,
     },
     /// The payer or the backend asked for something.
     Wished {
@@ -379,6 +382,7 @@ impl Order {
                     shares: shares.iter().map(share).collect(),
                     state: RefundState::Booked,
                     booked_at: *at,
+                    done_at: None,
                 });
             }
             Fact::ShareEnded { refund_no, part, to } => {
@@ -386,7 +390,11 @@ impl Order {
                 let share = spread.shares.iter_mut().find(|s| s.part == *part);
                 share.ok_or("a fact names an unknown share")?.state = *to;
             }
-            Fact::SpreadEnded { refund_no, to } => self.spread_mut(refund_no)?.state = *to,
+            Fact::SpreadEnded { refund_no, to, done_at } => {
+                let spread = self.spread_mut(refund_no)?;
+                spread.state = *to;
+                spread.done_at = *done_at;
+            }
             Fact::Wished { wish } => self.wish = wish.clone(),
             Fact::Consented { channel } => self.consents.push(channel.clone()),
             Fact::RefundBooked { refund_no, no, amount, cause, backend_no, reason, at } => {
@@ -399,14 +407,16 @@ impl Order {
                     reason: reason.clone(),
                     state: RefundState::Booked,
                     booked_at: *at,
+                    done_at: None,
                     channel_refund_id: None,
                     fail_code: None,
                 });
             }
             Fact::RefundAccepted { refund_no } => self.refund_mut(refund_no)?.state = RefundState::Processing,
-            Fact::RefundSucceeded { refund_no, channel_refund_id, .. } => {
+            Fact::RefundSucceeded { refund_no, channel_refund_id, at } => {
                 let refund = self.refund_mut(refund_no)?;
                 refund.state = RefundState::Succeeded;
+                refund.done_at = Some(*at);
                 refund.channel_refund_id = Some(channel_refund_id.clone());
             }
             Fact::RefundFailed { refund_no, code } => {

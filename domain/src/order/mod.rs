@@ -16,6 +16,7 @@ pub mod part;
 mod proofs;
 pub mod refund;
 pub mod resume;
+pub mod taken_over;
 pub mod truth;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -30,6 +31,7 @@ pub use fact::Fact;
 pub use part::{Part, PartOf, PartPlan, PartSeen, PartState, Share, Spread};
 pub use refund::{Refund, RefundCause, RefundState};
 pub use resume::{Owed, resume};
+pub use taken_over::TakenOver;
 pub use truth::{Truth, TruthCode, truth};
 
 use crate::{

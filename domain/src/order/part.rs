@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Failure, Order, OrderRequest, OrderState, RefundState, Wish};
+use super::{Event, Failure, Order, OrderRequest, OrderState, RefundState, TakenOver, Wish};
 use crate::{Money, OrderId, RefundNo, Timestamp, planted};
 
 /// Whose part an order is.
@@ -94,6 +94,8 @@ pub struct Spread {
     pub state: RefundState,
     /// When it was decided.
     pub booked_at: Timestamp,
+    /// When the money was back, by the channel's clock, if it was taken over from a bill.
+    pub done_at: Option<Timestamp>,
 }
 
 /// What one part gives back of a spread refund.
@@ -123,7 +125,7 @@ pub struct PartSeen {
     /// Its refunds, by the backend's number.
     pub refunds: Vec<(String, RefundState)>,
     /// Its refunds that were taken over from a bill, whose backend's number is not known.
-    pub adopted: Vec<(RefundNo, Money)>,
+    pub adopted: Vec<TakenOver>,
 }
 
 impl PartSeen {
@@ -138,7 +140,7 @@ impl PartSeen {
             net: part.net_captured(),
             refundable: part.kept.map_or(Money::ZERO, |no| part.refundable(no)),
             refunds: asked.collect(),
-            adopted: part.adopted_refunds().map(|r| (r.no.clone(), r.amount)).collect(),
+            adopted: part.adopted_refunds().map(TakenOver::from).collect(),
         }
     }
 }
@@ -243,6 +245,8 @@ impl Order {
             backend_no: backend_no.to_owned(),
             amount,
             reason: reason.to_owned(),
+            // The whole has judged what the backend asked for; its part is to do it.
+            besides_taken_over: true,
         };
         if !self.state.is_terminal()
             && self.recalled.is_some()

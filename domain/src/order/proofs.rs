@@ -106,9 +106,33 @@ fn adopted(place: u8, n: u8, amount: i64) -> Event {
     }
 }
 
+/// The backend asks for money back.
+fn ask(backend_no: &str, amount: i64) -> Event {
+    asked(backend_no, amount, false)
+}
+
+/// The backend asks again, and says that it means another refund than any that was taken over.
+fn ask_besides(backend_no: &str, amount: i64) -> Event {
+    asked(backend_no, amount, true)
+}
+
+fn asked(backend_no: &str, amount: i64, besides_taken_over: bool) -> Event {
+    let (backend_no, reason) = (backend_no.to_owned(), String::new());
+    Event::RefundAsked { backend_no, amount: fen(amount), reason, besides_taken_over }
+}
+
 fn told(n: u8, found: Found, source: EvidenceSource) -> Event {
     let evidence = Evidence { source, reference: "q".to_owned(), found };
     Event::Found { no: no(n), evidence }
+}
+
+/// What a bill told us of may be what a request means: without the backend's word that it is not, nothing is booked of
+/// its amount, whatever was asked for before. Of an order in parts that goes for one part's alone, too.
+fn unasked_is_never_booked_beside(before: &Order, event: &Event, facts: &[super::Fact]) {
+    let Event::RefundAsked { amount, besides_taken_over: false, .. } = event else { return };
+    let of_a_part = before.spreads.iter().filter(|s| s.asked_as().is_none()).map(|s| s.amount);
+    let taken_over = before.adopted_refunds().map(|r| r.amount).chain(of_a_part).any(|a| a == *amount);
+    assert!(facts.is_empty() || !taken_over, "{event:?} is booked beside its like: {before:#?}");
 }
 
 /// An order and the clock beside it; every step checks what must hold after any step.
@@ -127,6 +151,7 @@ impl Desk {
     fn hear(&mut self, event: &Event) -> Result<(), super::Rejected> {
         let before = self.order.clone();
         let decision = decide(&self.order, event, at(self.secs), &Rules::default())?;
+        unasked_is_never_booked_beside(&before, event, &decision.facts);
         let again = decide(&before, event, at(self.secs), &Rules::default());
         assert_eq!(again.as_ref(), Ok(&decision), "the same order, event and time decide the same");
         if decision.facts.is_empty() {

@@ -86,6 +86,8 @@ pub struct Refund {
     pub state: RefundState,
     /// When it was decided.
     pub booked_at: Timestamp,
+    /// When the money was back, by the channel's clock.
+    pub done_at: Option<Timestamp>,
     /// The channel's own number, once known.
     pub channel_refund_id: Option<String>,
     /// The channel's code, if it gave up.

@@ -136,7 +136,8 @@ impl Life {
 
     fn refund(self, backend_no: &str, amount: i64) -> Life {
         let (backend_no, reason) = (backend_no.to_owned(), "no egg".to_owned());
-        self.hear(60_000, &Event::RefundAsked { backend_no, amount: fen(amount), reason })
+        let amount = fen(amount);
+        self.hear(60_000, &Event::RefundAsked { backend_no, amount, reason, besides_taken_over: false })
     }
 
     fn refunded(self, n: u8) -> Life {

@@ -3,7 +3,10 @@
 use super::{Draft, Rejected, refunds::REFUNDS_MAX};
 use crate::{
     Money,
-    order::{Event, Fact, Failure, OrderState, PartSeen, PartState, RefundState, Spread, Wish, part::RECALL},
+    order::{
+        Event, Fact, Failure, OrderState, PartSeen, PartState, RefundState, Spread, TakenOver, Wish,
+        part::RECALL,
+    },
     planted,
 };
 
@@ -13,8 +16,8 @@ impl Draft {
         match event {
             Event::PartSeen { no, seen } => self.part_seen(*no, seen),
             Event::CancelAsked => self.cancel_parts(),
-            Event::RefundAsked { backend_no, amount, reason } => {
-                self.spread_asked(backend_no, *amount, reason)
+            Event::RefundAsked { backend_no, amount, reason, besides_taken_over } => {
+                self.spread_asked(backend_no, *amount, reason, *besides_taken_over)
             }
             Event::SwitchAsked { .. }
             | Event::ElsewhereAsked(_)
@@ -103,7 +106,13 @@ impl Draft {
     }
 
     /// Spreads a refund over the parts, the first part first.
-    fn spread_asked(&mut self, backend_no: &str, amount: Money, reason: &str) -> Result<(), Rejected> {
+    fn spread_asked(
+        &mut self,
+        backend_no: &str,
+        amount: Money,
+        reason: &str,
+        besides_taken_over: bool,
+    ) -> Result<(), Rejected> {
         if self.order.state != OrderState::Success {
             return Err(Rejected::NotPaid(self.order.state));
         }
@@ -114,6 +123,7 @@ impl Draft {
         if amount.is_zero() {
             return Err(Rejected::RefundOfNothing);
         }
+        self.is_no_repeat(amount, besides_taken_over)?;
         let (mut missing, mut shares) = (amount.fen(), Vec::new());
         let mut left_in_all = 0;
         for part in &self.order.parts {
@@ -149,8 +159,8 @@ impl Draft {
     /// What a part took over from a bill is a refund of the whole that came back at once: the backend is told about the
     /// whole alone, and what it asks for next must not count that money again.
     fn adopted_seen(&mut self, part: u8, seen: &PartSeen) {
-        for (part_refund, amount) in &seen.adopted {
-            let backend_no = Spread::adopted(part_refund);
+        for TakenOver { no, amount, at } in &seen.adopted {
+            let backend_no = Spread::adopted(no);
             let n = u8::try_from(self.order.spreads.len()).unwrap_or(u8::MAX).saturating_add(1);
             if n > REFUNDS_MAX || self.order.spreads.iter().any(|s| s.backend_no == backend_no) {
                 continue;
@@ -165,7 +175,7 @@ impl Draft {
                 at: self.now,
             });
             self.push(Fact::ShareEnded { refund_no: refund_no.clone(), part, to: RefundState::Succeeded });
-            self.push(Fact::SpreadEnded { refund_no, to: RefundState::Succeeded });
+            self.push(Fact::SpreadEnded { refund_no, to: RefundState::Succeeded, done_at: *at });
         }
     }
 
@@ -191,7 +201,7 @@ impl Draft {
             if shares.iter().all(|s| s.state.is_final()) {
                 let back = shares.iter().all(|s| s.state == RefundState::Succeeded);
                 let to = if back { RefundState::Succeeded } else { RefundState::Failed };
-                self.push(Fact::SpreadEnded { refund_no, to });
+                self.push(Fact::SpreadEnded { refund_no, to, done_at: None });
             }
         }
     }

@@ -37,6 +37,7 @@ impl Draft {
         backend_no: &str,
         amount: Money,
         reason: &str,
+        besides_taken_over: bool,
     ) -> Result<(), Rejected> {
         let Some(kept) = self.order.kept else {
             return Err(Rejected::NotPaid(self.order.state));
@@ -48,6 +49,7 @@ impl Draft {
         if amount.is_zero() {
             return Err(Rejected::RefundOfNothing);
         }
+        self.is_no_repeat(amount, besides_taken_over)?;
         let left = self.order.refundable(kept);
         if amount > left {
             return Err(Rejected::RefundExceeds { left });
@@ -66,6 +68,17 @@ impl Draft {
             at: self.now,
         });
         Ok(())
+    }
+
+    /// A request under an unknown number that could repeat what was taken over from a bill, by its amount, is declined
+    /// without the backend's word that it is another one. That comes before anything else is said about the amount: of a
+    /// repeat even "more than is left" would be the wrong answer.
+    pub(super) fn is_no_repeat(&self, amount: Money, besides_taken_over: bool) -> Result<(), Rejected> {
+        if besides_taken_over {
+            return Ok(());
+        }
+        let same = self.order.may_mean(amount);
+        if same.is_empty() { Ok(()) } else { Err(Rejected::RefundTakenOver(same)) }
     }
 
     /// A refund that only the channel knows: booked and done at once, so that it stands in the books like any other, and

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, test_runner::Config};
 
 use super::*;
-use crate::order::{Failure, PartPlan, PartSeen, PartState, Rejected, accept_split};
+use crate::order::{Failure, PartPlan, PartSeen, PartState, Rejected, TakenOver, accept_split};
 
 const PARTS: [i64; 3] = [700, 600, 550];
 
@@ -27,6 +27,7 @@ impl Whole {
 
     fn hear(&mut self, event: &Event) -> Result<(), Rejected> {
         let decision = decide(&self.order, event, at(1), &Rules::default())?;
+        unasked_is_never_booked_beside(&self.order, event, &decision.facts);
         if !decision.facts.is_empty() {
             assert!(crate::books::postings(&decision.facts, &decision.next).is_empty(), "it moves no money");
             self.history.push(decision.facts);
@@ -175,11 +176,6 @@ fn a_refund_is_spread_over_the_parts_and_ends_with_its_last_share() {
         whole.payer(no, 0);
         whole.carry(no);
     });
-    let ask = |no: &str, amount| Event::RefundAsked {
-        backend_no: no.to_owned(),
-        amount: fen(amount),
-        reason: String::new(),
-    };
     whole.hear(&ask("R1", 1000)).unwrap();
     whole.hear(&ask("R1", 1000)).unwrap();
     assert_eq!(whole.order.spreads.len(), 1);
@@ -219,15 +215,82 @@ fn a_refund_that_a_part_took_over_from_a_bill_is_one_of_the_whole_and_told_once(
     let told = whole.history.iter().flat_map(|facts| crate::order::announcements(facts));
     assert_eq!(told.filter(|a| a.kind() == "refund.succeeded").count(), 1);
     // What is asked for next is taken from what is left.
-    let ask = |amount| Event::RefundAsked {
-        backend_no: "R2".to_owned(),
-        amount: fen(amount),
-        reason: String::new(),
-    };
-    assert_eq!(whole.hear(&ask(1201)), Err(Rejected::RefundExceeds { left: fen(1200) }));
-    whole.hear(&ask(1200)).unwrap();
+    assert_eq!(whole.hear(&ask("R2", 1201)), Err(Rejected::RefundExceeds { left: fen(1200) }));
+    whole.hear(&ask("R2", 1200)).unwrap();
     whole.clear_up();
     assert_eq!((whole.held(), whole.order.is_settled()), (0, true));
+}
+
+#[test]
+fn a_request_repeated_of_an_order_in_parts_books_nothing_until_the_backend_calls_it_another_one() {
+    // The lost refund of 900 was all of the first part and 200 of the second: the bills have it twice, once a part.
+    let mut whole = all_paid();
+    for (part, amount) in [(1, 700), (2, 200)] {
+        whole.part(part).hear(&adopted_by_part(part, 1, amount)).unwrap();
+        whole.carry(part);
+    }
+    let before = whole.order.clone();
+    let number = |n: u8| id().refund_no(n);
+    let taken_over = |n: u8, amount| TakenOver { no: number(n), amount: fen(amount), at: Some(at(6)) };
+    let both = Err(Rejected::RefundTakenOver(vec![taken_over(1, 700), taken_over(2, 200)]));
+    for _ in 0..2 {
+        assert_eq!(whole.hear(&ask("R1", 900)), both);
+    }
+    // One alone may be a request, too.
+    assert_eq!(whole.hear(&ask("R1", 200)), Err(Rejected::RefundTakenOver(vec![taken_over(2, 200)])));
+    assert_eq!((&whole.order, whole.held()), (&before, 950));
+    whole.hear(&ask("R2", 50)).unwrap();
+    whole.hear(&ask_besides("R3", 900)).unwrap();
+    whole.hear(&ask("R3", 900)).unwrap();
+    assert_eq!(whole.order.spreads.len(), 4);
+    whole.clear_up();
+    assert_eq!((whole.held(), whole.order.is_settled()), (0, true));
+}
+
+#[test]
+fn the_lost_request_of_an_order_in_parts_repeated_after_another_one_of_its_amount_books_nothing() {
+    let mut whole = all_paid();
+    for (part, amount) in [(1, 200), (2, 100)] {
+        whole.part(part).hear(&adopted_by_part(part, 1, amount)).unwrap();
+        whole.carry(part);
+    }
+    whole.hear(&ask_besides("R2", 300)).unwrap();
+    whole.clear_up();
+    let before = whole.order.clone();
+    for _ in 0..2 {
+        assert!(
+            matches!(whole.hear(&ask("R1", 300)), Err(Rejected::RefundTakenOver(both)) if both.len() == 2)
+        );
+    }
+    assert_eq!((&whole.order, whole.owed()), (&before, vec![]), "nothing more goes back");
+    assert_eq!(whole.held(), 1850 - 600);
+}
+
+#[test]
+fn whatever_comes_to_the_amount_is_named_at_most_one_of_each_part() {
+    let mut whole = all_paid();
+    for (part, place, amount) in [(1, 1, 200), (1, 2, 150), (2, 1, 100), (3, 1, 100), (3, 2, 300)] {
+        whole.part(part).hear(&adopted_by_part(part, place, amount)).unwrap();
+        whole.carry(part);
+    }
+    let named = |amount| -> Vec<Option<u8>> {
+        whole.order.may_mean(fen(amount)).iter().map(|t| t.no.place()).collect()
+    };
+    let place = |places: &[u8]| -> Vec<Option<u8>> { places.iter().copied().map(Some).collect() };
+    assert_eq!(named(100), place(&[3, 4]), "either");
+    assert_eq!(named(300), place(&[1, 3, 4, 5]), "200 with either 100, or 300 alone");
+    assert_eq!(named(650), [], "300 with both of the first part");
+    assert_eq!(named(99), []);
+}
+
+#[test]
+fn a_share_of_the_amount_that_its_part_took_over_is_given_since_the_whole_has_judged_it() {
+    let mut whole = all_paid();
+    whole.part(1).hear(&adopted_by_part(1, 1, 350)).unwrap();
+    whole.carry(1);
+    whole.hear(&ask_besides("R2", 350)).unwrap();
+    whole.clear_up();
+    assert_eq!((whole.held(), whole.order.is_settled()), (1150, true));
 }
 
 #[test]
@@ -235,14 +298,12 @@ fn a_share_that_a_part_cannot_give_any_more_fails_and_keeps_nobody_waiting() {
     let mut whole = all_paid();
     // The part took a refund over, and the whole has not heard of it when the backend asks.
     whole.part(1).hear(&adopted_by_part(1, 1, 650)).unwrap();
-    let ask =
-        |no: &str| Event::RefundAsked { backend_no: no.to_owned(), amount: fen(700), reason: String::new() };
-    whole.hear(&ask("R1")).unwrap();
+    whole.hear(&ask("R1", 700)).unwrap();
     whole.clear_up();
     assert!(whole.order.is_settled());
     let failed = whole.order.spreads.iter().find(|s| s.backend_no == "R1").unwrap();
     assert_eq!((failed.state, whole.held()), (crate::order::RefundState::Failed, 1200));
-    whole.hear(&ask("R2")).unwrap();
+    whole.hear(&ask("R2", 700)).unwrap();
     whole.clear_up();
     assert_eq!(whole.held(), 500);
 }

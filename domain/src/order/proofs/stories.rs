@@ -190,11 +190,6 @@ fn an_expired_order_is_closed_and_fails_only_with_a_certificate() {
 fn refunds_come_to_at_most_the_order_and_repeat_safely() {
     let mut desk = Desk::new();
     desk.after(&[wechat(), shown(1), captured(1, AMOUNT)]);
-    let ask = |no: &str, amount: i64| Event::RefundAsked {
-        backend_no: no.to_owned(),
-        amount: fen(amount),
-        reason: String::new(),
-    };
     desk.after(&[ask("R1", 850), ask("R1", 850)]);
     assert_eq!(desk.order.refunds.len(), 1);
     assert!(desk.hear(&ask("R1", 851)).is_err());

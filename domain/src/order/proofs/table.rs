@@ -36,7 +36,7 @@ fn events() -> Vec<Event> {
         Event::LateWanted,
         Event::PartSeen { no: 1, seen: crate::order::PartSeen::of(&Desk::new().order) },
         Event::HeldReturned { no: no(1) },
-        Event::RefundAsked { backend_no: "R1".to_owned(), amount: fen(850), reason: String::new() },
+        ask("R1", 850),
         Event::RefundAnswered { refund_no, answer: RefundAnswer::Accepted(RefundProgress::Processing) },
         adopted(1, 1, 850),
         Event::Tick,
@@ -65,7 +65,10 @@ fn events() -> Vec<Event> {
 }
 
 fn outcome(state: OrderState, event: &Event) -> String {
-    let mut desk = order_in(state);
+    outcome_of(order_in(state), event)
+}
+
+fn outcome_of(mut desk: Desk, event: &Event) -> String {
     let before = desk.history.len();
     match desk.hear(event) {
         Err(rejected) => match rejected {
@@ -87,6 +90,7 @@ fn outcome(state: OrderState, event: &Event) -> String {
             Rejected::ForeignRefund(_) => "foreign refund".to_owned(),
             Rejected::NothingCaptured(_) => "nothing captured".to_owned(),
             Rejected::RefundDiffers { .. } => "refund differs".to_owned(),
+            Rejected::RefundTakenOver(_) => "taken over".to_owned(),
         },
         Ok(()) => {
             let facts = desk.history.get(before).cloned().unwrap_or_default();
@@ -221,4 +225,27 @@ fn every_pair_of_state_and_event_leads_where_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_request_beside_a_refund_that_was_taken_over_ends_as_the_table_says() {
+    // 300 were taken over; R2, of 100, and R3, of 300 with the word, are known. What is asked, and with the word that it
+    // is another refund.
+    let table: &[(&str, i64, [&str; 2])] = &[
+        ("R2", 100, ["", ""]),
+        ("R2", 300, ["refund number used", "refund number used"]),
+        ("R3", 300, ["", ""]),
+        ("R1", 300, ["taken over", "refund_booked"]),
+        ("R1", 299, ["refund_booked", "refund_booked"]),
+        ("R1", 0, ["refund of nothing", "refund of nothing"]),
+        ("R1", AMOUNT, ["refund exceeds", "refund exceeds"]),
+    ];
+    for (number, amount, expected) in table {
+        let got = [ask(number, *amount), ask_besides(number, *amount)].map(|event| {
+            let mut desk = order_in(OrderState::Success);
+            desk.after(&[adopted(1, 1, 300), ask("R2", 100), ask_besides("R3", 300)]);
+            outcome_of(desk, &event)
+        });
+        assert_eq!(got, *expected, "{number}, {amount} fen");
+    }
 }

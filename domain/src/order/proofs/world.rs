@@ -8,7 +8,7 @@ use proptest::{prelude::*, test_runner::Config};
 use super::*;
 use crate::{
     channel::{RefundAnswer, RefundFound, RefundProgress},
-    order::{Certificate, RefundCause},
+    order::{Certificate, RefundCause, Rejected},
 };
 
 /// The truth at the channel about one attempt.
@@ -24,11 +24,20 @@ struct World {
     truth: Vec<Truth>,
     given_back: Vec<(crate::RefundNo, i64)>,
     wrong_amounts: bool,
+    repeats_refused: bool,
+    booked_beside: bool,
 }
 
 impl World {
     fn new(wrong_amounts: bool) -> World {
-        World { desk: Desk::new(), truth: Vec::new(), given_back: Vec::new(), wrong_amounts }
+        World {
+            desk: Desk::new(),
+            truth: Vec::new(),
+            given_back: Vec::new(),
+            wrong_amounts,
+            repeats_refused: false,
+            booked_beside: false,
+        }
     }
 
     fn truth(&mut self, n: AttemptNo) -> &mut Truth {
@@ -57,8 +66,12 @@ impl World {
     fn tell(&mut self, event: &Event) {
         // A refusal is an answer too; it must change nothing.
         let before = self.desk.order.clone();
-        if self.desk.hear(event).is_err() {
+        if let Err(rejected) = self.desk.hear(event) {
             assert_eq!(self.desk.order, before);
+            self.repeats_refused |= matches!(rejected, Rejected::RefundTakenOver(_));
+        } else if let Event::RefundAsked { amount, .. } = event {
+            let booked = self.desk.order.refunds.len() > before.refunds.len();
+            self.booked_beside |= booked && before.adopted_refunds().any(|r| r.amount == *amount);
         }
     }
 
@@ -120,11 +133,13 @@ impl World {
             _ if how % 32 >= 29 => self.lost_refund(which, how),
             0 if which.is_multiple_of(3) => self.tell(&Event::CancelAsked),
             0..=2 => self.tell(&Event::SwitchAsked { to: None, consent: which % 8 < 4 }),
-            _ => self.tell(&Event::RefundAsked {
-                backend_no: format!("R{}", which % 3),
-                amount: fen(i64::from(which) + 1),
-                reason: String::new(),
-            }),
+            _ => {
+                // Some requests are of the amount that a bill told us of: a repeat, or another one, whatever it says.
+                let same = self.desk.order.adopted_refunds().next().map(|r| r.amount.fen());
+                let amount = same.filter(|_| how.is_multiple_of(2)).unwrap_or(i64::from(which) + 1);
+                let request = asked(&format!("R{}", which % 3), amount, how.is_multiple_of(8));
+                self.tell(&request);
+            }
         }
     }
 
@@ -309,12 +324,15 @@ fn the_world_is_hostile_enough_to_mean_something() {
         u8::try_from(state >> 56).unwrap()
     };
     let (mut twice, mut failed, mut succeeded, mut late, mut kept_late, mut adopted) = (0, 0, 0, 0, 0, 0);
+    let (mut refused, mut beside) = (0, 0);
     for _ in 0..5_000 {
         let world = live_through((0..60).map(|_| (byte(), byte(), byte())).collect(), false);
         let taken: i64 = world.truth.iter().map(|t| t.taken).sum();
         twice += i32::from(taken > AMOUNT);
         failed += i32::from(world.desk.order.state == OrderState::Failed);
         adopted += i32::from(world.desk.order.adopted_refunds().next().is_some());
+        refused += i32::from(world.repeats_refused);
+        beside += i32::from(world.booked_beside);
         succeeded += i32::from(world.desk.order.state == OrderState::Success);
         late += i32::from(world.desk.order.state == OrderState::Failed && taken > 0);
         kept_late +=
@@ -327,6 +345,8 @@ fn the_world_is_hostile_enough_to_mean_something() {
         ("late", late, 30),
         ("late and still wanted", kept_late, 3),
         ("a refund was taken over", adopted, 30),
+        ("a request may have been a repeat of it", refused, 30),
+        ("a request was booked beside it", beside, 10),
     ] {
         assert!(n >= least, "{what}: only {n} of 5000");
     }
