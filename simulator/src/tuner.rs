@@ -231,11 +231,14 @@ impl World {
     /// What was answered, and with "done" or not.
     fn answered(&mut self, asked: Vec<(Act, bool)>) {
         let now = self.now;
-        for (act, _) in asked.iter().filter(|(_, done)| *done) {
+        for (act, done) in &asked {
             match act {
-                Act::Channel(id, true) => drop(self.operators.out_since.entry(id.clone()).or_insert(now)),
+                Act::Channel(id, true) if *done => {
+                    self.operators.out_since.entry(id.clone()).or_insert(now);
+                }
+                // Without an answer it may be back all the same.
                 Act::Channel(id, false) => drop(self.operators.out_since.remove(id)),
-                Act::Thresholds(_) | Act::Nonsense(_) => {}
+                Act::Channel(_, true) | Act::Thresholds(_) | Act::Nonsense(_) => {}
             }
         }
         self.operators.asked = asked;
