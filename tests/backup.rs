@@ -38,20 +38,6 @@ const OPERATORS: &str = "[[operators]]\nname = \"maria\"\ntoken = \"maria-012345
                          [tuning]\nreconcile_second_above_fen = 1000\n";
 const CHANNELS: [&str; 4] = ["wechat", "alipay", "unionpay", "campus_card"];
 
-async fn paid_over(house: &House, no: &str, channel: &str) -> String {
-    let mut wanted = order(no);
-    wanted["channels"] = json!([channel]);
-    wanted["consents"] = json!(["campus_card"]);
-    wanted["payer"]["id"] = json!("2024000001");
-    let (_, shown) = house.post_text("/v1/orders", &wanted.to_string(), "wait=10").await;
-    let id = shown["id"].as_str().unwrap().to_owned();
-    if channel != "campus_card" {
-        assert_eq!(house.pay_over(channel, &shown).await.0, 200, "{shown:#}");
-    }
-    house.until(&id, |o| o["state"] == "success").await;
-    id
-}
-
 async fn as_operator(house: &House, token: &str, method: reqwest::Method, path: &str) -> Value {
     let url = format!("{}/admin/v1/reconciliation{path}", house.api);
     let call = house.http.request(method.clone(), url).bearer_auth(token);
@@ -123,7 +109,7 @@ async fn yesterdays_copy_comes_back_and_catches_up_with_the_channels() {
     let mut house = House::start_apart(OPERATORS).await;
     let mut known = Vec::new();
     for channel in CHANNELS {
-        known.push(paid_over(&house, &format!("D1-{channel}"), channel).await);
+        known.push(house.paid_over(&format!("D1-{channel}"), channel).await);
     }
     let (_, open) = house.post_text("/v1/orders", &order("D2").to_string(), "wait=10").await;
     let open_id = open["id"].as_str().unwrap().to_owned();

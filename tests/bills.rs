@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use channels::{BillKind, registry};
-use common::{House, order};
+use common::House;
 use serde_json::{Value, json};
 
 /// The channels of the house's sandbox, as the service builds them.
@@ -28,16 +28,7 @@ fn adapters(house: &House) -> Vec<std::sync::Arc<dyn channels::Channel>> {
 async fn a_days_payment_and_refund_stand_on_every_channels_bill() {
     let house = House::start("").await;
     for channel in registry::names() {
-        let mut wanted = order(&format!("B-{channel}"));
-        wanted["channels"] = json!([channel]);
-        wanted["consents"] = json!(["campus_card"]);
-        wanted["payer"]["id"] = json!("2024000001");
-        let (_, shown) = house.post_text("/v1/orders", &wanted.to_string(), "wait=10").await;
-        let id = shown["id"].as_str().unwrap();
-        if channel != "campus_card" {
-            assert_eq!(house.pay_over(channel, &shown).await.0, 200, "{shown:#}");
-        }
-        house.until(id, |o| o["state"] == "success").await;
+        let id = &house.paid_over(&format!("B-{channel}"), channel).await;
         house
             .post(&format!("/v1/orders/{id}/refunds"), &json!({ "refund_no": channel, "amount_fen": 850 }))
             .await;

@@ -185,6 +185,26 @@ impl House {
         .await
     }
 
+    /// An order for one channel, as it shows its credential; the campus card is charged at once.
+    pub async fn shown_over(&self, no: &str, channel: &str) -> Value {
+        let mut wanted = order(no);
+        wanted["channels"] = json!([channel]);
+        wanted["consents"] = json!(["campus_card"]);
+        wanted["payer"]["id"] = json!("2024000001");
+        self.post_text("/v1/orders", &wanted.to_string(), "wait=10").await.1
+    }
+
+    /// An order that was paid over one channel; its id.
+    pub async fn paid_over(&self, no: &str, channel: &str) -> String {
+        let shown = self.shown_over(no, channel).await;
+        let id = shown["id"].as_str().unwrap().to_owned();
+        if channel != "campus_card" {
+            assert_eq!(self.pay_over(channel, &shown).await.0, 200, "{shown:#}");
+        }
+        self.until(&id, |o| o["state"] == "success").await;
+        id
+    }
+
     /// A payer acts at the sandbox.
     pub async fn sandbox_pay(&self, body: &Value) -> (u16, Value) {
         let call = self.http.post(format!("{}/_sandbox/pay", self.control())).body(body.to_string());
